@@ -1,0 +1,1 @@
+"""The aggregator: a log of frames and what is computed from it. Imports devices only."""

@@ -1,0 +1,1 @@
+"""Conditions that somebody must act on, and what was done about them."""

@@ -1,0 +1,1 @@
+"""Readings for charts, by series and time."""

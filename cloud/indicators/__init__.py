@@ -1,0 +1,1 @@
+"""Numbers with bounds: pure functions of facts, inputs, window and now."""

@@ -1,0 +1,1 @@
+"""Receives frames, stores them byte for byte, answers with Receipts."""

@@ -1,0 +1,1 @@
+"""Ground floor: what a device is and how a measurement is written down. No sockets, no asyncio, no clock."""

@@ -1,0 +1,1 @@
+"""Payloads of devices that push, turned into observations. Pure."""

@@ -1,0 +1,91 @@
+"""What a frame says besides values: link changes, inventory, profiles, clock fixes, losses.
+
+Times are Unix ms UTC. Every record is immutable and compares by value.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Link(msgspec.Struct, frozen=True, tag="link", array_like=True):
+    """A device, or one point of it, began or ceased to answer.
+
+    While a link is good every value of that device is confirmed by the polls that did not change it.
+    `last_ok_ms` is the last good answer before a bad link, None if there never was one.
+    """
+
+    device: str
+    point: str  # "" is the whole device
+    good: bool
+    time_ms: int
+    last_ok_ms: int | None = None
+
+
+class DeviceInfo(msgspec.Struct, frozen=True, array_like=True):
+    """One device as the gateway is configured to read it."""
+
+    id: str
+    profile_id: str
+    profile_hash: str  # SHA-256 of the profile text, hex
+    points: tuple[tuple[str, str], ...]  # (point id, canonical unit)
+    poll_interval_s: float  # of the slowest point that a state rule names; 0 for devices that push
+    hold_s: int
+    pushes: bool
+
+
+class Inventory(msgspec.Struct, frozen=True, tag="inventory", array_like=True):
+    """What this gateway is and reads. Complete: a device that is not listed is no longer read."""
+
+    time_ms: int
+    software_version: str
+    configuration_hash: str
+    devices: tuple[DeviceInfo, ...]
+
+
+class ProfileText(msgspec.Struct, frozen=True, tag="profile", array_like=True):
+    """The text of a profile in use, so that the cloud judges by the very rules the gateway had."""
+
+    hash: str  # SHA-256 of the text, hex
+    text: str
+
+
+class ClockFix(msgspec.Struct, frozen=True, tag="fix", array_like=True):
+    """What time it really was at one moment of an untrusted clock run."""
+
+    run: bytes
+    monotonic_ms: int
+    utc_ms: int
+    uncertainty_ms: int
+    source: str  # "ntp" or "cloud"
+
+
+class LossReason(StrEnum):
+    """Why frames that were accepted will never arrive."""
+
+    SPACE = "space"
+    DAMAGED = "damaged"
+    DELETED_AFTER_RECEIPT = "deleted after receipt"
+
+
+class Loss(msgspec.Struct, frozen=True, tag="loss", array_like=True):
+    """Frames `first_seq` to `last_seq` (inclusive) of a lane and epoch are gone, and why.
+
+    `count` is the number of readings lost, None if the frames were unreadable. Hashes are of the frames
+    at both ends where still known, else empty.
+    """
+
+    lane: str
+    epoch: bytes
+    first_seq: int
+    last_seq: int
+    from_ms: int
+    to_ms: int
+    reason: LossReason
+    count: int | None = None
+    first_hash: bytes = b""
+    last_hash: bytes = b""
+    series: tuple[str, ...] = ()
+
+
+Record = Link | Inventory | ProfileText | ClockFix | Loss

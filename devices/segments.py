@@ -1,0 +1,278 @@
+"""Append-only files of records: the edge journal and the cloud log stand on them.
+
+A record is magic, payload length, CRC-32 of length and payload, payload. Segments are preallocated with
+zeros, so that an append changes no file metadata and one fdatasync makes it durable. A damaged stretch is
+skipped by searching for the next whole record: only the records it touches are lost.
+"""
+
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from devices.errors import StorageUnavailable
+
+MAGIC = b"\xf5GHr"
+_HEAD = struct.Struct("<4sII")
+RECORD_BYTES_MAX = 64 * 1024 * 1024  # larger than any frame; bounds what a damaged length can make us read
+SEGMENT_BYTES = 4 * 1024 * 1024  # space is given back by whole segments: small enough to be useful
+_NAME = re.compile(r"(\d{12})\.seg")
+
+
+class Position(NamedTuple):
+    """Where a record begins. Positions of one folder are ordered as the records were appended."""
+
+    segment: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A whole record. `end` is where the next one begins."""
+
+    position: Position
+    end: Position
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A stretch of `length` bytes that holds no whole record although something was written there."""
+
+    position: Position
+    length: int
+
+
+class Segments:
+    """A folder of segment files with one writer. Open it with `Segments.open`, which finds the end.
+
+    Every failing system call raises `StorageUnavailable`; after a failed append the tail is cut back, so
+    that a later append is never hidden behind a torn record.
+    """
+
+    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._file = -1
+        self._end = Position(0, 0)
+        self._durable = Position(0, 0)
+
+    @classmethod
+    def open(cls, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> Self:
+        """Open or create the folder and find the end behind the last whole record."""
+        self = cls(folder, segment_bytes)
+        with _storage(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            numbers = segment_numbers(folder)
+            if not numbers:
+                self._start(1)
+                return self
+            last = numbers[-1]
+            end = Position(last, 0)
+            for found in scan_segment(folder, last):
+                if isinstance(found, Record):
+                    end = found.end
+            self._file = os.open(_path(folder, last), os.O_RDWR)
+            self._end = self._durable = end
+            self._wipe_tail()
+        return self
+
+    @property
+    def end(self) -> Position:
+        """Where the next record will begin."""
+        return self._end
+
+    @property
+    def durable(self) -> Position:
+        """Everything before this survives a power cut."""
+        return self._durable
+
+    def append(self, payload: bytes) -> Position:
+        """Write one record. It is durable after the next `sync`."""
+        size = _HEAD.size + len(payload)
+        if len(payload) > RECORD_BYTES_MAX:
+            raise ValueError(f"a record holds at most {RECORD_BYTES_MAX} bytes, this one has {len(payload)}")
+        with _storage(self._folder):
+            if self._end.offset and self._end.offset + size > self._segment_bytes:
+                self.sync()
+                os.close(self._file)
+                self._file = -1
+                self._start(self._end.segment + 1)
+            position = self._end
+            length = len(payload).to_bytes(4, "little")
+            head = MAGIC + length + zlib.crc32(payload, zlib.crc32(length)).to_bytes(4, "little")
+            try:
+                _write_all(self._file, head + payload, position.offset)
+            except OSError:
+                self._wipe_tail()
+                raise
+            self._end = Position(position.segment, position.offset + size)
+            return position
+
+    def sync(self) -> None:
+        """Make every appended record durable (fdatasync)."""
+        if self._durable == self._end:
+            return
+        with _storage(self._folder):
+            os.fdatasync(self._file)
+        self._durable = self._end
+
+    def read(self, position: Position) -> bytes:
+        """The payload of the record at a position that `append` or a scan gave. KeyError if it is gone."""
+        for found in scan_segment(self._folder, position.segment, position.offset):
+            if isinstance(found, Record) and found.position == position:
+                return found.payload
+            break
+        raise KeyError(position)
+
+    def scan(self, start: Position = Position(0, 0)) -> Iterator[Record | Damage]:
+        """Everything appended from `start` on, in order."""
+        return scan(self._folder, start)
+
+    def sizes(self) -> dict[int, int]:
+        """Bytes on disk of each segment, by number."""
+        with _storage(self._folder):
+            return {number: _path(self._folder, number).stat().st_size for number in segment_numbers(self._folder)}
+
+    def delete(self, segment: int) -> None:
+        """Give a whole segment's space back. The one being written to cannot be deleted."""
+        if segment == self._end.segment:
+            raise ValueError("the segment that is being written to cannot be deleted")
+        with _storage(self._folder):
+            _path(self._folder, segment).unlink(missing_ok=True)
+            sync_folder(self._folder)
+
+    def close(self) -> None:
+        """Make everything durable and close. Closing twice is fine."""
+        if self._file >= 0:
+            try:
+                self.sync()
+            finally:
+                os.close(self._file)
+                self._file = -1
+
+    def _start(self, number: int) -> None:
+        self._file = os.open(_path(self._folder, number), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        os.posix_fallocate(self._file, 0, self._segment_bytes)
+        os.fsync(self._file)
+        sync_folder(self._folder)
+        self._end = self._durable = Position(number, 0)
+
+    def _wipe_tail(self) -> None:
+        """Zero what a torn append left behind the end: it must never be taken for a record later."""
+        offset = self._end.offset
+        os.ftruncate(self._file, offset)
+        os.posix_fallocate(self._file, 0, max(self._segment_bytes, offset + 1))
+        os.fsync(self._file)
+
+
+def segment_numbers(folder: Path) -> list[int]:
+    """The segments in a folder, oldest first."""
+    matches = (_NAME.fullmatch(path.name) for path in folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def scan(folder: Path, start: Position = Position(0, 0)) -> Iterator[Record | Damage]:
+    """Every whole record from `start` on and every damaged stretch, in order. Safe beside a writer."""
+    for number in segment_numbers(folder):
+        if number >= start.segment:
+            yield from scan_segment(folder, number, start.offset if number == start.segment else 0)
+
+
+def scan_segment(folder: Path, number: int, start: int = 0) -> Iterator[Record | Damage]:
+    """As `scan`, for one segment. Zeros up to the end of the file are free space, not damage."""
+    try:
+        data = _path(folder, number).read_bytes()
+    except FileNotFoundError:
+        return  # deleted since it was listed: its space was given back
+    except OSError as error:
+        raise StorageUnavailable(f"cannot read segment {number} in {folder}: {error}") from error
+    offset = start
+    while offset < len(data):
+        size = _whole_record(data, offset)
+        if size:
+            end = offset + size
+            yield Record(Position(number, offset), Position(number, end), data[offset + _HEAD.size : end])
+            offset = end
+            continue
+        following = _next_record(data, offset + 1)
+        damaged = data[offset:following] if following else data[offset:].rstrip(b"\0")
+        if damaged:
+            yield Damage(Position(number, offset), len(damaged))
+        if not following:
+            return
+        offset = following
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names that were created or removed in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file so that after a power cut it holds the old or the new content, never a mixture."""
+    with _storage(path.parent):
+        temporary = path.with_name(path.name + ".new")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        try:
+            _write_all(handle, data, 0)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        temporary.replace(path)
+        sync_folder(path.parent)
+
+
+class _storage:
+    """Turns OSError into StorageUnavailable with the folder in the message."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise StorageUnavailable(f"cannot write in {self._folder}: {error.strerror or error}") from error
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{number:012d}.seg"
+
+
+def _write_all(file: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _whole_record(data: bytes, offset: int) -> int:
+    """Size of the whole record at `offset`, 0 if there is none."""
+    if len(data) - offset < _HEAD.size or not data.startswith(MAGIC, offset):
+        return 0
+    _, length, crc = _HEAD.unpack_from(data, offset)
+    end = offset + _HEAD.size + length
+    if length > RECORD_BYTES_MAX or end > len(data):
+        return 0
+    payload = memoryview(data)[offset + _HEAD.size : end]
+    return _HEAD.size + length if zlib.crc32(payload, zlib.crc32(data[offset + 4 : offset + 8])) == crc else 0
+
+
+def _next_record(data: bytes, offset: int) -> int:
+    """Where the next whole record begins, 0 if there is none."""
+    found = data.find(MAGIC, offset)
+    while found >= 0:
+        if _whole_record(data, found):
+            return found
+        found = data.find(MAGIC, found + 1)
+    return 0
