@@ -60,6 +60,7 @@ class Segments:
         self._file = -1
         self._end = Position(0, 0)
         self._durable = Position(0, 0)
+        self._tail_dirty = False
 
     @classmethod
     def open(cls, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> Self:
@@ -97,10 +98,10 @@ class Segments:
         if len(payload) > RECORD_BYTES_MAX:
             raise ValueError(f"a record holds at most {RECORD_BYTES_MAX} bytes, this one has {len(payload)}")
         with _storage(self._folder):
+            if self._tail_dirty:
+                self._wipe_tail()
             if self._end.offset and self._end.offset + size > self._segment_bytes:
                 self.sync()
-                os.close(self._file)
-                self._file = -1
                 self._start(self._end.segment + 1)
             position = self._end
             length = len(payload).to_bytes(4, "little")
@@ -108,6 +109,7 @@ class Segments:
             try:
                 _write_all(self._file, head + payload, position.offset)
             except OSError:
+                self._tail_dirty = True
                 self._wipe_tail()
                 raise
             self._end = Position(position.segment, position.offset + size)
@@ -121,13 +123,37 @@ class Segments:
             os.fdatasync(self._file)
         self._durable = self._end
 
+    def rollback(self) -> None:
+        """Forget what was appended since the last `sync`.
+
+        After a failed sync nobody can say what reached the disk, so the records must be taken back before
+        anything is written in their place. What cannot be wiped now is wiped before the next append.
+        """
+        if self._end.segment == self._durable.segment:
+            self._end = self._durable
+        self._tail_dirty = True
+        with _storage(self._folder):
+            self._wipe_tail()
+
     def read(self, position: Position) -> bytes:
         """The payload of the record at a position that `append` or a scan gave. KeyError if it is gone."""
-        for found in scan_segment(self._folder, position.segment, position.offset):
-            if isinstance(found, Record) and found.position == position:
-                return found.payload
-            break
-        raise KeyError(position)
+        try:
+            handle = os.open(_path(self._folder, position.segment), os.O_RDONLY)
+        except FileNotFoundError:
+            raise KeyError(position) from None
+        except OSError as error:
+            raise StorageUnavailable(f"cannot read segment {position.segment} in {self._folder}: {error}") from error
+        with _storage(self._folder):
+            try:
+                head = os.pread(handle, _HEAD.size, position.offset)
+                length = _HEAD.unpack(head)[1] if len(head) == _HEAD.size else RECORD_BYTES_MAX + 1
+                body = os.pread(handle, length, position.offset + _HEAD.size) if length <= RECORD_BYTES_MAX else b""
+            finally:
+                os.close(handle)
+        size = _whole_record(head + body, 0)
+        if not size:
+            raise KeyError(position)
+        return body
 
     def scan(self, start: Position = Position(0, 0)) -> Iterator[Record | Damage]:
         """Everything appended from `start` on, in order."""
@@ -156,10 +182,19 @@ class Segments:
                 self._file = -1
 
     def _start(self, number: int) -> None:
-        self._file = os.open(_path(self._folder, number), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        os.posix_fallocate(self._file, 0, self._segment_bytes)
-        os.fsync(self._file)
-        sync_folder(self._folder)
+        """Begin a new segment; when that fails the present one stays and no trace of the new one."""
+        handle = os.open(_path(self._folder, number), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, self._segment_bytes)
+            os.fsync(handle)
+            sync_folder(self._folder)
+        except OSError:
+            os.close(handle)
+            _path(self._folder, number).unlink(missing_ok=True)
+            raise
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = handle
         self._end = self._durable = Position(number, 0)
 
     def _wipe_tail(self) -> None:
@@ -168,6 +203,7 @@ class Segments:
         os.ftruncate(self._file, offset)
         os.posix_fallocate(self._file, 0, max(self._segment_bytes, offset + 1))
         os.fsync(self._file)
+        self._tail_dirty = False
 
 
 def segment_numbers(folder: Path) -> list[int]:
