@@ -1,0 +1,73 @@
+"""Rule conditions: thresholds with deadband, on-delay and off-delay.
+
+The edge's local alerts and the cloud's rules step the same way. Pure: times are Unix ms UTC and come from the
+caller.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How long a truth must last before a condition becomes active, and how long its end before it clears."""
+
+    on_ms: int = 0
+    off_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Where a condition stands.
+
+    `since_ms` is when the present state truly began (not when the delay ended), 0 for one that was never
+    active. `pending_ms` is since when the opposite is observed, None while nothing waits for its delay.
+    """
+
+    active: bool = False
+    since_ms: int = 0
+    pending_ms: int | None = None
+
+    def due_ms(self, delays: Delays) -> int | None:
+        """When a step is due even if nothing new is observed; None when there is nothing to wait for."""
+        if self.pending_ms is None:
+            return None
+        return self.pending_ms + (delays.off_ms if self.active else delays.on_ms)
+
+
+def step(condition: Condition, delays: Delays, *, truth: bool | None, since_ms: int, now_ms: int) -> Condition:
+    """The condition after `truth` was observed, which has held since `since_ms`.
+
+    Unknown (None) neither raises nor clears, and what was waiting for its delay waits no longer. Delays count
+    from `since_ms`, so that what is learned late takes effect at once; a time ahead of `now_ms` counts as now.
+    """
+    if truth is None or truth == condition.active:
+        return condition if condition.pending_ms is None else replace(condition, pending_ms=None)
+    began_ms = min(since_ms, now_ms)
+    if now_ms - began_ms >= (delays.off_ms if condition.active else delays.on_ms):
+        return Condition(active=truth, since_ms=began_ms)
+    return replace(condition, pending_ms=began_ms)
+
+
+class Side(StrEnum):
+    """On which side of its limit a value is wrong."""
+
+    ABOVE = "above"
+    BELOW = "below"
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A limit in the unit of the point. The value must come back by `deadband` before it is right again."""
+
+    side: Side
+    limit: float
+    deadband: float = 0.0
+
+
+def exceeded(threshold: Threshold, value: float | None, *, was: bool) -> bool | None:
+    """Whether `value` is beyond the threshold, given whether it `was`; None for no value (NaN included)."""
+    if value is None or value != value:  # noqa: PLR0124  the test for NaN
+        return None
+    beyond = value - threshold.limit if threshold.side is Side.ABOVE else threshold.limit - value
+    return beyond > (-threshold.deadband if was else 0.0)
