@@ -182,6 +182,11 @@ def open_frame(data: bytes) -> SealedFrame:
     return SealedFrame(_header(head), data, _hash(head, packed))
 
 
+def read_header(data: bytes) -> Header:
+    """The header of a frame's bytes, without hashing them. Raises as `open_frame`."""
+    return _header(_envelope(data)[0])
+
+
 def verify_frame(data: bytes, public_key: Ed25519PublicKey) -> None:
     """Check that the holder of the key sealed exactly these bytes.
 

@@ -83,6 +83,11 @@ class Segments:
         return self
 
     @property
+    def segment_bytes(self) -> int:
+        """Size of one segment file."""
+        return self._segment_bytes
+
+    @property
     def end(self) -> Position:
         """Where the next record will begin."""
         return self._end
