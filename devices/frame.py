@@ -1,5 +1,6 @@
-"""Frames: readings sealed into bytes that are never rewritten. The journal, the uplink, the cloud's log and
-the audit package hold the same bytes.
+"""Frames: readings sealed into bytes that are never rewritten.
+
+The journal, the uplink, the cloud's log and the audit package hold the same bytes.
 
 A frame is the msgpack array [`GHF`, version, header, body, seal]. Header and body are byte strings, the
 body zstd-compressed. Its hash is SHA-256 over header and body; the seal is an Ed25519 signature over that
@@ -136,6 +137,7 @@ _header_decoder = msgspec.msgpack.Decoder(Header)
 _body_decoder = msgspec.msgpack.Decoder(_Body)
 _envelope_decoder = msgspec.msgpack.Decoder(tuple[str, int, bytes, bytes, bytes])
 _version_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what hostile msgpack raises
 
 
 def key_id(public_key: Ed25519PublicKey) -> str:
@@ -224,7 +226,7 @@ def _hash(head: bytes, packed: bytes) -> bytes:
 def _envelope(data: bytes) -> tuple[bytes, bytes, bytes]:
     try:
         magic, version, head, packed, seal = _envelope_decoder.decode(data)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         raise _not_an_envelope(data) from None
     if magic != FORMAT:
         raise DamagedFrame("does not begin like a frame")
@@ -241,7 +243,7 @@ def _not_an_envelope(data: bytes) -> DamagedFrame | UnknownVersion:
             version = msgspec.msgpack.decode(parts[1], type=int)
             if version != VERSION:
                 return UnknownVersion(f"frame format {version}, this software knows {VERSION}")
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         pass  # then it is damaged, as said below
     return DamagedFrame("not a frame: the envelope cannot be read")
 
@@ -249,7 +251,7 @@ def _not_an_envelope(data: bytes) -> DamagedFrame | UnknownVersion:
 def _header(head: bytes) -> Header:
     try:
         header = _header_decoder.decode(head)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise DamagedFrame(f"header: {error}") from None
     if header.seq < 1 or len(header.epoch) != EPOCH_BYTES or header.to_ms < header.from_ms:
         raise DamagedFrame("header: sequence, epoch or span is impossible")
@@ -270,7 +272,7 @@ def _decode_body(packed: bytes, body_bytes: int) -> Content:
             confirmations=Confirmations.unpack(body.confirmations),
             records=body.records,
         )
-    except (zstandard.ZstdError, msgspec.MsgspecError, ValueError) as error:
+    except (zstandard.ZstdError, *_UNREADABLE, ValueError) as error:
         raise DamagedFrame(f"body: {error}") from None
     for columns in (content.numbers, content.texts, content.poses, content.confirmations):
         if len(columns) and not 0 <= int(columns.series.min()) <= int(columns.series.max()) < len(body.series):

@@ -4,6 +4,7 @@ Readings travel in blocks, because one answer of a device carries many values wi
 `Reading` exists only where a person or a test looks.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag, StrEnum
@@ -101,7 +102,7 @@ class Block:
 
     def __iter__(self) -> Iterator[Reading]:
         for point, value in zip(self.points, self.values.tolist(), strict=True):
-            missing = self.quality.is_good and value != value
+            missing = self.quality.is_good and math.isnan(value)
             quality = Quality.BAD_NOT_AVAILABLE if missing else self.quality
             yield Reading(self.device, point, self.time_ms, value, quality)
 

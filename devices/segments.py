@@ -10,6 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -224,26 +225,28 @@ def scan(folder: Path, start: Position = Position(0, 0)) -> Iterator[Record | Da
             yield from scan_segment(folder, number, start.offset if number == start.segment else 0)
 
 
-def scan_segment(folder: Path, number: int, start: int = 0) -> Iterator[Record | Damage]:
-    """As `scan`, for one segment. Zeros up to the end of the file are free space, not damage."""
+def scan_segment(folder: Path, number: int, start: int = 0, stop: int | None = None) -> Iterator[Record | Damage]:
+    """As `scan`, for one segment from `start` up to `stop`. Zeros up to the end are free space, not damage."""
     try:
-        data = _path(folder, number).read_bytes()
+        with _path(folder, number).open("rb") as file:
+            file.seek(start)
+            data = file.read() if stop is None else file.read(max(stop - start, 0))
     except FileNotFoundError:
         return  # deleted since it was listed: its space was given back
     except OSError as error:
         raise StorageUnavailable(f"cannot read segment {number} in {folder}: {error}") from error
-    offset = start
+    offset = 0
     while offset < len(data):
+        position = Position(number, start + offset)
         size = _whole_record(data, offset)
         if size:
-            end = offset + size
-            yield Record(Position(number, offset), Position(number, end), data[offset + _HEAD.size : end])
-            offset = end
+            yield Record(position, Position(number, start + offset + size), data[offset + _HEAD.size : offset + size])
+            offset += size
             continue
         following = _next_record(data, offset + 1)
         damaged = data[offset:following] if following else data[offset:].rstrip(b"\0")
         if damaged:
-            yield Damage(Position(number, offset), len(damaged))
+            yield Damage(position, len(damaged))
         if not following:
             return
         offset = following
@@ -272,18 +275,13 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
         sync_folder(path.parent)
 
 
-class _storage:
-    """Turns OSError into StorageUnavailable with the folder in the message."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise StorageUnavailable(f"cannot write in {self._folder}: {error.strerror or error}") from error
+@contextmanager
+def _storage(folder: Path) -> Iterator[None]:
+    """Turn OSError into StorageUnavailable with the folder in the message."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(f"cannot write in {folder}: {error.strerror or error}") from error
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -130,7 +130,7 @@ def test_no_committed_file_names_this_machine_or_a_package_index() -> None:
     wrong = []
     needles = re.compile(rf"{re.escape(str(ROOT))}\b|/root/|--index-url|--extra-index|\"resolved\":", re.IGNORECASE)
     for path in tracked("*"):
-        if path.name in {"test_style.py"} or path.suffix in {".png", ".gz", ".pdf", ".bin", ".seg"}:
+        if path.name == "test_style.py" or path.suffix in {".png", ".gz", ".pdf", ".bin", ".seg"}:
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         wrong += [name_of(path)] if needles.search(text) else []
