@@ -141,9 +141,7 @@ class _Compiler:
             links.append(self._link(left, compare, right, depth))
         return links[0] if len(links) == 1 else _all(links)
 
-    def _link(
-        self, left: ast.expr, compare: Callable[[float, float], bool], right: ast.expr, depth: int
-    ) -> Condition:
+    def _link(self, left: ast.expr, compare: Callable[[float, float], bool], right: ast.expr, depth: int) -> Condition:
         before, self.used = self.used, set()
         for side, other in ((left, right), (right, left)):
             if isinstance(side, ast.Constant) and isinstance(side.value, str):
