@@ -288,15 +288,22 @@ def _pack_floats(values: Floats) -> tuple[bytes, bytes, bytes, bytes]:
     """Kind of each row, then the rows stored as scaled integers, as float32, as float64."""
     kinds = np.full(len(values), _KIND_FLOAT64, np.uint8)
     integers = np.zeros(len(values), np.int64)
+    rest = np.arange(len(values))
     with np.errstate(invalid="ignore", over="ignore"):
-        kinds[values.astype(np.float32) == values] = _KIND_FLOAT32
-        for decimals in (3, 2, 1, 0):  # the fewest decimals that are exact win
+        for decimals in range(_KIND_FLOAT32):  # the fewest decimals that are exact win
+            candidates = values[rest]
             factor = 10.0**decimals
-            rounded = np.rint(values * factor)
-            exact = (np.abs(rounded) < _SCALED_LIMIT) & (rounded / factor == values)
-            kinds[exact] = decimals
-            integers[exact] = rounded[exact]
-    kinds[np.isnan(values)] = _KIND_NOTHING
+            rounded = np.rint(candidates * factor)
+            exact = (np.abs(rounded) < _SCALED_LIMIT) & (rounded / factor == candidates)
+            taken = rest[exact]
+            kinds[taken] = decimals
+            integers[taken] = rounded[exact]
+            rest = rest[~exact]
+            if not len(rest):
+                break
+        candidates = values[rest]
+        kinds[rest[candidates.astype(np.float32) == candidates]] = _KIND_FLOAT32
+    kinds[rest[np.isnan(values[rest])]] = _KIND_NOTHING
     scaled = integers[kinds < _KIND_FLOAT32]
     return (
         kinds.tobytes(),

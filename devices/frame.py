@@ -7,6 +7,7 @@ body zstd-compressed. Its hash is SHA-256 over header and body; the seal is an E
 hash on the events lane and the hash itself on the telemetry lane. Times are Unix ms UTC.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,6 +26,8 @@ FORMAT = "GHF"
 VERSION = 1
 FRAME_BYTES_MAX = 8 * 1024 * 1024  # one request holds at most this much
 BODY_BYTES_MAX = 16 * 1024 * 1024  # inflated; a hostile frame must not fill the memory
+SERIES_CACHE = 128  # a gateway repeats its dictionary frame after frame; making 1,000 objects anew costs 250 us
+SERIES_CACHE_BYTES = 256 * 1024  # a larger dictionary is not kept: 128 hostile ones must not fill the memory
 COMPRESSION_LEVEL = 1  # level 3 costs 10 % more time for 2 % less size on such columns
 EPOCH_BYTES = 8
 HASH_BYTES = 32
@@ -123,7 +126,7 @@ class SealedFrame(msgspec.Struct, frozen=True):
 
 
 class _Body(msgspec.Struct, frozen=True, array_like=True):
-    series: tuple[Series, ...]
+    series: msgspec.Raw  # of tuple[Series, ...]
     numbers: tuple[bytes, ...]
     texts: tuple[bytes, ...]
     poses: tuple[bytes, ...]
@@ -135,6 +138,7 @@ class _Body(msgspec.Struct, frozen=True, array_like=True):
 
 _header_decoder = msgspec.msgpack.Decoder(Header)
 _body_decoder = msgspec.msgpack.Decoder(_Body)
+_series_decoder = msgspec.msgpack.Decoder(tuple[Series, ...])
 _envelope_decoder = msgspec.msgpack.Decoder(tuple[str, int, bytes, bytes, bytes])
 _version_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what hostile msgpack raises
@@ -148,7 +152,7 @@ def key_id(public_key: Ed25519PublicKey) -> str:
 def encode_body(content: Content) -> bytes:
     """The body before compression. The header needs its length, so it is made first."""
     body = _Body(
-        series=content.series,
+        series=msgspec.Raw(msgspec.msgpack.encode(content.series)),
         numbers=content.numbers.pack(),
         texts=content.texts.pack(),
         poses=content.poses.pack(),
@@ -258,14 +262,22 @@ def _header(head: bytes) -> Header:
     return header
 
 
+@functools.lru_cache(maxsize=SERIES_CACHE)
+def _decode_series(raw: bytes) -> tuple[Series, ...]:
+    return _series_decoder.decode(raw)
+
+
 def _decode_body(packed: bytes, body_bytes: int) -> Content:
     try:
         if zstandard.frame_content_size(packed) != body_bytes:
             raise DamagedFrame("body does not inflate to the size declared")
         raw = zstandard.ZstdDecompressor().decompress(packed, max_output_size=max(body_bytes, 1))
         body = _body_decoder.decode(raw)
+        dictionary = bytes(body.series)
+        cached = len(dictionary) <= SERIES_CACHE_BYTES
+        series = _decode_series(dictionary) if cached else _series_decoder.decode(dictionary)
         content = Content(
-            series=body.series,
+            series=series,
             numbers=Numbers.unpack(body.numbers),
             texts=Texts.unpack(body.texts, body.words),
             poses=Poses.unpack(body.poses, body.maps),
@@ -275,6 +287,6 @@ def _decode_body(packed: bytes, body_bytes: int) -> Content:
     except (zstandard.ZstdError, *_UNREADABLE, ValueError) as error:
         raise DamagedFrame(f"body: {error}") from None
     for columns in (content.numbers, content.texts, content.poses, content.confirmations):
-        if len(columns) and not 0 <= int(columns.series.min()) <= int(columns.series.max()) < len(body.series):
+        if len(columns) and not 0 <= int(columns.series.min()) <= int(columns.series.max()) < len(series):
             raise DamagedFrame("body: a row names a series that the frame does not list")
     return content
