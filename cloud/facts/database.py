@@ -1,0 +1,180 @@
+"""The relational store of facts, inputs and records: its tables and its transactions.
+
+Every primary key begins with the site, so that the store can be sharded by site. Times are Unix ms UTC.
+Facts are keyed by the frame they came from and are only ever inserted; a fact that is inserted again is
+ignored. What is derived (`device_days`, `quarter_cells`) can be deleted at any time and is computed again.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+BUSY_TIMEOUT_MS = 10_000  # a writer waits this long for another one before it gives up
+WHOLE_LOG = ""  # the "site" of rows that belong to the log and not to one site
+
+metadata = sa.MetaData()
+
+
+def _key(name: str, kind: type[sa.types.TypeEngine[object]] = sa.String) -> "sa.Column[object]":
+    return sa.Column(name, kind, primary_key=True, nullable=False)
+
+
+def _frame_key() -> "tuple[sa.Column[object], ...]":
+    return _key("gateway"), _key("epoch", sa.LargeBinary), _key("seq", sa.BigInteger)
+
+
+def _big(name: str, *, nullable: bool = False) -> "sa.Column[int]":
+    return sa.Column(name, sa.BigInteger, nullable=nullable)
+
+
+def _blob(name: str) -> "sa.Column[bytes]":
+    return sa.Column(name, sa.LargeBinary, nullable=False)
+
+
+def _text(name: str) -> "sa.Column[str]":
+    return sa.Column(name, sa.String, nullable=False)
+
+
+# --- facts ----------------------------------------------------------------------------------------------
+
+# Claims of one frame about one device, in the bucket of the UTC day in which they end.
+claims = sa.Table("claims", metadata, _key("site"), _key("device"), _key("utc_day", sa.Integer), *_frame_key(),
+                  _blob("body"))  # fmt: skip
+
+# The farthest end of claims that cross a UTC midnight, by what they say; tells which days a repetition is news for.
+reaches = sa.Table(
+    "reaches", metadata, _key("site"), _key("device"), _key("point"), _key("from_ms", sa.BigInteger),
+    _key("value", sa.Float), _big("to_ms"), _big("hold_ms"), _blob("rank"),
+)  # fmt: skip
+
+# Maximal gap-free runs of events frames: consecutive seq, touching spans, one clock run.
+runs = sa.Table(
+    "runs", metadata, _key("site"), _key("gateway"), _key("epoch", sa.LargeBinary),
+    _key("first_seq", sa.BigInteger), _big("last_seq"), _big("from_ms"), _big("to_ms"), _blob("clock_run"),
+    _text("origin"),
+)  # fmt: skip
+
+# Where a device (point "") or one of its points stopped answering. stop_ms: last good answer, else time_ms.
+stops = sa.Table(
+    "stops", metadata, _key("site"), _key("device"), _key("point"), _key("time_ms", sa.BigInteger),
+    _key("stop_ms", sa.BigInteger),
+)  # fmt: skip
+
+poses = sa.Table("poses", metadata, _key("site"), _key("device"), _key("utc_quarter", sa.Integer), *_frame_key(),
+                 _blob("body"))  # fmt: skip
+
+profiles = sa.Table("profiles", metadata, _key("site"), _key("hash"), _text("text"))
+
+# What each gateway said about each of its devices; a removed device has no row in the later inventory.
+device_infos = sa.Table("device_infos", metadata, _key("site"), _key("device"), _key("time_ms", sa.BigInteger),
+                        *_frame_key(), _blob("body"))  # fmt: skip
+
+inventories = sa.Table("inventories", metadata, _key("site"), _key("gateway"), _key("epoch", sa.LargeBinary),
+                       _key("seq", sa.BigInteger), _big("time_ms"), _blob("body"))  # fmt: skip
+
+losses = sa.Table(
+    "losses", metadata, _key("site"), _key("gateway"), _key("lane"), _key("epoch", sa.LargeBinary),
+    _key("first_seq", sa.BigInteger), _key("last_seq", sa.BigInteger), _big("from_ms"), _big("to_ms"),
+    _text("reason"), _big("count", nullable=True),
+)  # fmt: skip
+
+# --- inputs ---------------------------------------------------------------------------------------------
+
+ledgers = sa.Table(
+    "ledgers", metadata, _key("site"), _key("version", sa.Integer), _big("recorded_ms"), _text("actor"),
+    _big("valid_from_ms"), _text("document"),
+)  # fmt: skip
+
+# --- derived --------------------------------------------------------------------------------------------
+
+# Between from_ms and to_ms something about this device changed ("*": about the runs of its site).
+marks = sa.Table("marks", metadata, _key("site"), _key("device"), _key("utc_day", sa.Integer), _big("from_ms"),
+                 _big("to_ms"))  # fmt: skip
+
+# States of a device in one local day (proleptic ordinal), and what it carries into the next.
+device_days = sa.Table("device_days", metadata, _key("site"), _key("device"), _key("day", sa.Integer),
+                       _blob("starts"), _blob("codes"), _blob("carry"))  # fmt: skip
+
+# The stretch of days computed for a device, and the zone and rules they were computed for.
+device_heads = sa.Table("device_heads", metadata, _key("site"), _key("device"), sa.Column("zone", sa.String),
+                        _big("first_ms"), sa.Column("last_day", sa.Integer))  # fmt: skip
+
+quarter_cells = sa.Table("quarter_cells", metadata, _key("site"), _key("device"), _key("utc_quarter", sa.Integer),
+                         _text("version"), _blob("body"))  # fmt: skip
+
+# --- the processor's own --------------------------------------------------------------------------------
+
+positions = sa.Table("positions", metadata, _key("site"), _key("reader"), _big("position"))
+
+set_aside = sa.Table(
+    "set_aside", metadata, _key("site"), _key("lane"), _key("position", sa.BigInteger), _text("gateway"),
+    sa.Column("epoch", sa.LargeBinary), _big("seq", nullable=True), _big("received_ms"), _text("reason"),
+)  # fmt: skip
+
+# --- records --------------------------------------------------------------------------------------------
+
+alerts = sa.Table("alerts", metadata, _key("site"), _key("id"), _big("opened_ms"), _text("condition"),
+                  _text("handling"), _blob("body"))  # fmt: skip
+
+
+def open_database(path: Path) -> sa.Engine:
+    """The store in this SQLite file, created or brought up to the newest schema.
+
+    A committed transaction survives a power cut (WAL, synchronous FULL). Raises sqlalchemy's
+    OperationalError when the file cannot be opened or is locked for longer than `BUSY_TIMEOUT_MS`.
+    """
+    engine = sa.create_engine(f"sqlite:///{path}", pool_size=8, max_overflow=8)
+    sa.event.listen(engine, "connect", _prepare)
+    sa.event.listen(engine, "begin", _begin)
+    with writing(engine) as connection:
+        _migrate(connection)
+    return engine
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """One consistent picture of the store."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """One transaction that has the write lock from its first statement on; commits at the end."""
+    with engine.connect() as plain:
+        connection = plain.execution_options(gatehouse_writes=True)
+        with connection.begin():
+            yield connection
+
+
+def migrations() -> Config:
+    """Alembic's configuration of the packaged migrations."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _migrate(connection: sa.Connection) -> None:
+    config = migrations()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _prepare(raw: object, _: object) -> None:
+    # Transactions are begun by `_begin`, not by the driver, which would begin them too late to read consistently.
+    raw.isolation_level = None  # type: ignore[attr-defined]
+    cursor = raw.cursor()  # type: ignore[attr-defined]
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("gatehouse_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
