@@ -1,0 +1,262 @@
+"""The gateway's site.yaml: what it may say, cross checks, and the devices that come of it."""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from devices.document import Mistake, SecretText, Section, load_document
+from devices.expectations import nearest_key
+from devices.point import Duration, Id
+from devices.profile import LoadedProfile, load_profiles
+from devices.reading import Series
+
+DEVICES_MAX = 10_000
+TOPIC_BYTES_MAX = 65_535  # MQTT 3.1.1, 1.5.3
+UNIT_MAX = 255  # 248 to 255 are reserved on a bus, but TCP devices answer to 255
+_TOPIC_LEVEL = re.compile(r"[^+#\x00]*|\+")
+
+
+class Cloud(Section):
+    """Where frames go. Plain http only to this machine, unless `allow_plain_http`."""
+
+    url: str
+    ca_file: str | None = None
+    bandwidth_bytes_s: int | None = Field(default=None, ge=1_000)
+    allow_plain_http: bool = False
+
+
+class ModbusServer(Section):
+    """A Modbus TCP server. `timeout_s` is how long an answer may take, `sockets` how many it takes at once."""
+
+    host: str = Field(min_length=1, max_length=253)
+    port: int = Field(default=502, ge=1, le=65_535)
+    timeout_s: Duration = Field(default=1.0, le=60)
+    sockets: int = Field(default=1, ge=1, le=16)
+
+
+class MqttBroker(Section):
+    """An MQTT broker."""
+
+    host: str = Field(min_length=1, max_length=253)
+    port: int = Field(default=1883, ge=1, le=65_535)
+    username: str | None = None
+    password: SecretText | None = None
+
+
+class DeviceEntry(Section):
+    """One device of a connection. `poll_interval_s` can only slow the profile's polls down."""
+
+    id: Id
+    profile: str
+    unit: int | None = Field(default=None, ge=0, le=UNIT_MAX)
+    topic: str | None = Field(default=None, min_length=1)
+    poll_interval_s: Duration | None = None
+
+
+class Connection(Section):
+    """One socket or broker, and the devices behind it."""
+
+    id: Id
+    modbus: ModbusServer | None = None
+    mqtt: MqttBroker | None = None
+    devices: tuple[DeviceEntry, ...] = Field(min_length=1, max_length=DEVICES_MAX)
+
+
+class SiteConfig(Section):
+    """The document site.yaml. Relative paths are relative to its folder."""
+
+    site: Id
+    gateway: Id
+    cloud: Cloud | None = None
+    key_file: str = "gateway.key"
+    data_dir: str = "edge-data"
+    connections: tuple[Connection, ...] = Field(max_length=1_000)
+
+    def mistakes(self) -> Iterable[Mistake]:
+        """What single values cannot show."""
+        if self.cloud is not None:
+            yield from _cloud_mistakes(self.cloud)
+        ids = [(("connections", i, "id"), connection.id) for i, connection in enumerate(self.connections)]
+        yield from _repeated(ids, "the connection")
+        device_ids = [
+            (("connections", i, "devices", j, "id"), device.id)
+            for i, connection in enumerate(self.connections)
+            for j, device in enumerate(connection.devices)
+        ]
+        yield from _repeated(device_ids, "the device")
+        yield from _shared_address_mistakes(self.connections)
+        profiles = load_profiles()
+        for i, connection in enumerate(self.connections):
+            yield from _connection_mistakes(connection, ("connections", i), profiles)
+
+
+Place = tuple[str | int, ...]
+
+
+def _cloud_mistakes(cloud: Cloud) -> Iterator[Mistake]:
+    url = urlsplit(cloud.url)
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        yield Mistake(("cloud", "url"), "expected a URL like https://cloud.example")
+    elif url.username or url.password:
+        yield Mistake(("cloud", "url"), "a URL holds no user and no password")
+    elif url.scheme == "http" and not cloud.allow_plain_http and not is_loopback(url.hostname):
+        yield Mistake(("cloud", "url"), "plain http leaves this machine: use https, or set allow_plain_http")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, not an address
+        return False
+
+
+def _repeated(named: Iterable[tuple[Place, str]], what: str) -> Iterator[Mistake]:
+    seen: set[str] = set()
+    for place, name in named:
+        if name in seen:
+            yield Mistake(place, f"{what} {name!r} stands here twice")
+        seen.add(name)
+
+
+def _shared_address_mistakes(connections: Iterable[Connection]) -> Iterator[Mistake]:
+    owners: dict[tuple[str, int], str] = {}
+    for i, connection in enumerate(connections):
+        for kind, server in (("modbus", connection.modbus), ("mqtt", connection.mqtt)):
+            if server is None:
+                continue
+            address = (server.host.lower(), server.port)
+            owner = owners.setdefault(address, connection.id)
+            if owner != connection.id:
+                message = f"{server.host}:{server.port} belongs to the connection {owner!r}: one owner per address"
+                yield Mistake(("connections", i, kind), message)
+
+
+def _connection_mistakes(
+    connection: Connection, place: Place, profiles: Mapping[str, LoadedProfile]
+) -> Iterator[Mistake]:
+    if (connection.modbus is None) == (connection.mqtt is None):
+        yield Mistake(place, f"the connection {connection.id!r} needs either modbus or mqtt")
+        return
+    taken: dict[tuple[object, str], str] = {}
+    for j, device in enumerate(connection.devices):
+        at = (*place, "devices", j)
+        profile = profiles.get(device.profile)
+        if profile is None:
+            known = nearest_key(device.profile, list(profiles))
+            yield Mistake((*at, "profile"), f"unknown profile {device.profile!r}{known}")
+        if connection.modbus is not None:
+            yield from _modbus_mistakes(device, at, profile)
+        else:
+            yield from _mqtt_mistakes(device, at, profile)
+        address = device.unit if connection.modbus is not None else device.topic
+        owner = taken.setdefault((address, device.profile), device.id)
+        if address is not None and owner != device.id:
+            key = "unit" if connection.modbus is not None else "topic"
+            yield Mistake((*at, key), f"{key} {address} with the same profile belongs to the device {owner!r}")
+
+
+def _modbus_mistakes(device: DeviceEntry, at: Place, profile: LoadedProfile | None) -> Iterator[Mistake]:
+    if profile is not None and profile.pushes:
+        yield Mistake((*at, "profile"), f"{device.profile} speaks MQTT, this connection is Modbus")
+    if device.unit is None:
+        yield Mistake(at, f"the device {device.id!r} needs a unit (1 to 247; 0 or 255 for some TCP devices)")
+    if device.topic is not None:
+        yield Mistake((*at, "topic"), "a Modbus device has a unit and no topic")
+
+
+def _mqtt_mistakes(device: DeviceEntry, at: Place, profile: LoadedProfile | None) -> Iterator[Mistake]:
+    if profile is not None and not profile.pushes:
+        yield Mistake((*at, "profile"), f"{device.profile} speaks Modbus, this connection is MQTT")
+    if device.topic is None:
+        yield Mistake(at, f"the device {device.id!r} needs a topic")
+    elif not is_topic_filter(device.topic):
+        yield Mistake((*at, "topic"), f"{device.topic!r} is no topic: + stands for a whole level, # only at the end")
+    if device.unit is not None:
+        yield Mistake((*at, "unit"), "an MQTT device has a topic and no unit")
+    if device.poll_interval_s is not None:
+        yield Mistake((*at, "poll_interval_s"), "an MQTT device sends by itself, it is not polled")
+
+
+def is_topic_filter(topic: str) -> bool:
+    """Whether a broker would take it as a topic filter (MQTT 3.1.1, 4.7)."""
+    levels = topic.split("/")
+    inner = levels[:-1] if levels[-1] == "#" else levels
+    sized = 0 < len(topic.encode("utf-8", "surrogatepass")) <= TOPIC_BYTES_MAX
+    return sized and all(_TOPIC_LEVEL.fullmatch(level) is not None for level in inner)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Device:
+    """A device as this gateway reads it. `unit` counts for Modbus, `topic` for MQTT."""
+
+    id: str
+    profile: LoadedProfile
+    connection: str
+    unit: int = 0
+    topic: str = ""
+    slowed_to_s: float | None = None
+
+    @property
+    def hold_s(self) -> int:
+        """How long its state inputs are held after their last confirmation, in seconds."""
+        return self.profile.hold_for(self.slowed_to_s)
+
+    @property
+    def pushes(self) -> bool:
+        """Whether it sends by itself; else it is polled."""
+        return self.profile.pushes
+
+    def interval_s(self, point: str) -> float:
+        """How often a point is read, in seconds."""
+        return self.profile.poll_interval_s(point, self.slowed_to_s)
+
+    def series(self, point: str) -> Series:
+        """The series of a point; `hold_s` is 0 for points that are no state input."""
+        return self.profile.series(self.id, point, self.slowed_to_s)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """A checked site.yaml: its values, its devices, and the folder that its relative paths start from."""
+
+    config: SiteConfig
+    folder: Path
+    devices: tuple[Device, ...]
+
+    @property
+    def key_path(self) -> Path:
+        """The gateway's private key."""
+        return self.folder / self.config.key_file
+
+    @property
+    def data_path(self) -> Path:
+        """The folder of the journal."""
+        return self.folder / self.config.data_dir
+
+    def devices_of(self, connection: str) -> tuple[Device, ...]:
+        """The devices behind one connection."""
+        return tuple(device for device in self.devices if device.connection == connection)
+
+
+def load_site(path: Path | str) -> Site:
+    """Read and check a site.yaml. Raises ConfigurationError with every problem found."""
+    return site_of(load_document(path, SiteConfig), Path(path).parent)
+
+
+def site_of(config: SiteConfig, folder: Path, profiles: Mapping[str, LoadedProfile] | None = None) -> Site:
+    """The devices of a checked configuration. `profiles` defaults to the packaged ones."""
+    known = load_profiles() if profiles is None else profiles
+    devices = [
+        Device(entry.id, known[entry.profile], connection.id, entry.unit or 0, entry.topic or "", entry.poll_interval_s)
+        for connection in config.connections
+        for entry in connection.devices
+    ]
+    return Site(config, folder, tuple(devices))
