@@ -1,0 +1,143 @@
+"""Simulated devices on Modbus TCP: serves any profile, values encoded by the very codec the edge decodes with.
+
+A server answers for several unit ids. Registers that no point uses are illegal addresses, writes are illegal
+functions: the devices are read-only, like the gateway.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from pymodbus.constants import ExcCodes
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from devices.errors import RegisterError
+from devices.profile import LoadedProfile
+from devices.registers import encode_registers, encode_text
+from devices.point import Function, Point, PointType
+
+SILENCE_S = 3600.0  # an answer that never comes: longer than any client waits
+_TABLES = (Function.COIL, Function.DISCRETE, Function.HOLDING, Function.INPUT)
+_CODES = {1: Function.COIL, 2: Function.DISCRETE, 3: Function.HOLDING, 4: Function.INPUT}
+_UNUSED_ADDRESS = 65_535 // 16 * 16  # pymodbus wants every table to hold something
+
+
+class SimulatedDevice:
+    """One device behind a unit id. Starts with 0 everywhere; values are canonical, as the edge will report them.
+
+    `set` is what a test or a drill says; `behave` is what the simulation says, and does not touch points that
+    were set, until they are released.
+    """
+
+    def __init__(self, device: str, unit: int, profile: LoadedProfile) -> None:
+        self.id = device
+        self.unit = unit
+        self.profile = profile
+        self.silent = False
+        self._words: dict[Function, dict[int, int]] = {table: {} for table in _TABLES}
+        self._held: set[str] = set()
+        self._changed = asyncio.Event()
+        for point in profile.points.values():
+            self._write(point, 0.0)
+
+    def set(self, point: str, value: float) -> None:
+        """Make a point read `value` from now on. Raises RegisterError for an unknown point or a bad value."""
+        self._write(self._point(point), value)
+        self._held.add(point)
+
+    def set_text(self, point: str, text: str) -> None:
+        """Make a text point read `text`. Raises RegisterError."""
+        found = self._point(point)
+        self._store(found, encode_text(found, text))
+        self._held.add(point)
+
+    def release(self, point: str | None = None) -> None:
+        """Give a point, or all of them, back to the simulation."""
+        if point is None:
+            self._held.clear()
+        else:
+            self._held.discard(self._point(point).id)
+
+    def behave(self, values: Mapping[str, float]) -> None:
+        """Take over what the simulation says, except for points that were set. Raises RegisterError."""
+        for point, value in values.items():
+            if point not in self._held:
+                self._write(self._point(point), value)
+
+    def words(self, function: Function, address: int, count: int) -> list[int]:
+        """What a read answers: registers, or bits as 0 and 1. Raises KeyError for an address without a point."""
+        table = self._words[function]
+        return [table[place] for place in range(address, address + count)]
+
+    def _point(self, name: str) -> Point:
+        point = self.profile.points.get(name)
+        if point is None:
+            raise RegisterError(f"{self.id} has no point {name!r}: expected one of {', '.join(self.profile.points)}")
+        return point
+
+    def _write(self, point: Point, value: float) -> None:
+        if point.is_text:
+            self._store(point, encode_text(point, ""))
+            return
+        self._store(point, encode_registers(point, value))
+
+    def _store(self, point: Point, words: Sequence[int]) -> None:
+        if point.function is None or point.address is None:
+            raise RegisterError(f"{self.profile.id} is not a Modbus profile")
+        table = self._words[point.function]
+        if point.type is PointType.BIT:
+            mask = 1 << (point.bit or 0)
+            table[point.address] = table.get(point.address, 0) & ~mask | words[0] & mask
+            return
+        table.update(zip(range(point.address, point.address + len(words)), words, strict=True))
+
+    async def answer(
+        self, code: int, start: int, address: int, count: int, registers: list[int], written: object | None
+    ) -> ExcCodes | None:
+        """Fills in pymodbus's own registers just before it answers from them."""
+        if self.silent:
+            await asyncio.sleep(SILENCE_S)
+        table = _CODES.get(code)
+        if table is None or written is not None:
+            return ExcCodes.ILLEGAL_FUNCTION
+        words = self._words[table]
+        if table.is_bits:
+            for place, value in words.items():
+                mask, word = 1 << place % 16, place // 16 - start
+                registers[word] = registers[word] | mask if value else registers[word] & ~mask
+            return None
+        if any(place not in words for place in range(address, address + count)):
+            return ExcCodes.ILLEGAL_ADDRESS
+        for place in range(address, address + count):
+            registers[place - start] = words[place]
+        return None
+
+    def sim_device(self) -> SimDevice:
+        """This device in pymodbus's terms."""
+        tables = []
+        for table in _TABLES:
+            places = sorted(self._words[table])
+            kind = DataType.BITS if table.is_bits else DataType.REGISTERS
+            empty: bool | int = False if table.is_bits else 0
+            tables.append([SimData(place, values=empty, datatype=kind) for place in places or [_UNUSED_ADDRESS]])
+        coils, discretes, holdings, inputs = tables
+        return SimDevice(self.unit, simdata=(coils, discretes, holdings, inputs), action=self.answer)
+
+
+@asynccontextmanager
+async def serve(devices: Iterable[SimulatedDevice], host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
+    """Serve devices with different unit ids on one TCP port while the context is open; gives the port."""
+    server = ModbusTcpServer([device.sim_device() for device in devices], address=(host, port))
+    await server.serve_forever(background=True)
+    try:
+        yield _port(server)
+    finally:
+        await server.shutdown()
+
+
+def _port(server: ModbusTcpServer) -> int:
+    listening = server.transport
+    if not isinstance(listening, asyncio.Server):
+        raise TypeError("pymodbus keeps its listening socket elsewhere now")
+    return int(listening.sockets[0].getsockname()[1])
