@@ -52,3 +52,17 @@ class SeqRanges:
                 break
             found.append((before + 1, after - 1))
         return tuple(found)
+
+    def missing(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """The inclusive ranges between `first` and `last` that are not in the set, in order."""
+        at = max(bisect_right(self._firsts, first) - 1, 0)
+        for low, high in zip(self._firsts[at:], self._lasts[at:], strict=True):
+            if low > last:
+                break
+            if high < first:
+                continue
+            if first < low:
+                yield first, low - 1
+            first = high + 1
+        if first <= last:
+            yield first, last
