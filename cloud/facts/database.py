@@ -8,6 +8,7 @@ ignored. What is derived (`device_days`, `quarter_cells`) can be deleted at any 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -19,11 +20,11 @@ WHOLE_LOG = ""  # the "site" of rows that belong to the log and not to one site
 metadata = sa.MetaData()
 
 
-def _key(name: str, kind: type[sa.types.TypeEngine[object]] = sa.String) -> "sa.Column[object]":
+def _key(name: str, kind: type[sa.types.TypeEngine[Any]] = sa.String) -> "sa.Column[Any]":
     return sa.Column(name, kind, primary_key=True, nullable=False)
 
 
-def _frame_key() -> "tuple[sa.Column[object], ...]":
+def _frame_key() -> "tuple[sa.Column[Any], ...]":
     return _key("gateway"), _key("epoch", sa.LargeBinary), _key("seq", sa.BigInteger)
 
 

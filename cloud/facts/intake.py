@@ -1,0 +1,197 @@
+"""Facts of a frame -> the store. Storing a frame's facts again, or in another order, changes nothing.
+
+The work is in proportion to what the frame says; what it touches is marked and computed again when asked for.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from cloud.facts.claims import (
+    DAY_MS,
+    Claim,
+    ClaimBlock,
+    FrameFacts,
+    FrameKey,
+    Stop,
+    encode_claims,
+    encode_info,
+    encode_inventory,
+    encode_poses,
+)
+from cloud.facts.database import (
+    claims,
+    device_infos,
+    inventories,
+    losses,
+    marks,
+    poses,
+    profiles,
+    quarter_cells,
+    reaches,
+    runs,
+    stops,
+)
+from devices.reading import Lane
+
+WHOLE_SITE = "*"  # the device of a mark that concerns every device of the site
+BEGINNING_MS = 0  # a mark from here on: everything there is
+
+Mark = tuple[str, int, int]
+
+
+def store_facts(connection: sa.Connection, facts: FrameFacts) -> bool:
+    """Write down what a frame proves; the caller's transaction decides when it counts.
+
+    Returns False when this frame was stored before (nothing is changed then).
+    """
+    if facts.lane is not Lane.EVENTS or not _extend_runs(connection, facts):
+        return False
+    changed: list[Mark] = [(WHOLE_SITE, facts.from_ms, facts.to_ms)]
+    for block in facts.claims:
+        _insert(connection, claims, facts, device=block.device, utc_day=block.utc_day, body=encode_claims(block.rows))
+        changed.append((block.device, block.from_ms, block.to_ms))
+        changed.extend(_reach(connection, facts, block))
+    for pose in facts.poses:
+        body = encode_poses(pose.rows)
+        _insert(connection, poses, facts, device=pose.device, utc_quarter=pose.utc_quarter, body=body)
+        _forget_quarters(connection, facts.site, pose.device, pose.utc_quarter)
+    changed.extend(_store_stops(connection, facts.site, facts.stops))
+    changed.extend(_store_profiles(connection, facts))
+    changed.extend(_store_inventories(connection, facts))
+    _store_losses(connection, facts)
+    _mark(connection, facts.site, changed)
+    return True
+
+
+def _insert(connection: sa.Connection, table: sa.Table, facts: FrameFacts, **values: object) -> None:
+    row = {"site": facts.site, "gateway": facts.gateway, "epoch": facts.epoch, "seq": facts.seq, **values}
+    connection.execute(insert(table).on_conflict_do_nothing(), row)
+
+
+def _extend_runs(connection: sa.Connection, facts: FrameFacts) -> bool:
+    """Join the frame to the gap-free runs beside it. The result depends on the set of frames only."""
+    here = (runs.c.site == facts.site) & (runs.c.gateway == facts.gateway) & (runs.c.epoch == facts.epoch)
+    near = connection.execute(
+        sa.select(runs).where(here, runs.c.first_seq <= facts.seq + 1, runs.c.last_seq >= facts.seq - 1)
+    ).all()
+    if any(run.first_seq <= facts.seq <= run.last_seq for run in near):
+        return False
+    same = [run for run in near if run.clock_run == facts.clock_run]
+    before = next((run for run in same if run.last_seq == facts.seq - 1 and run.to_ms == facts.from_ms), None)
+    after = next((run for run in same if run.first_seq == facts.seq + 1 and run.from_ms == facts.to_ms), None)
+    for run in (before, after):
+        if run is not None:
+            connection.execute(sa.delete(runs).where(here, runs.c.first_seq == run.first_seq))
+    connection.execute(
+        sa.insert(runs),
+        {
+            "site": facts.site, "gateway": facts.gateway, "epoch": facts.epoch,
+            "first_seq": before.first_seq if before else facts.seq,
+            "last_seq": after.last_seq if after else facts.seq,
+            "from_ms": before.from_ms if before else facts.from_ms,
+            "to_ms": after.to_ms if after else facts.to_ms,
+            "clock_run": facts.clock_run, "origin": facts.origin.value,
+        },
+    )  # fmt: skip
+    return True
+
+
+def _reach(connection: sa.Connection, facts: FrameFacts, block: ClaimBlock) -> Iterator[Mark]:
+    """Claims that cross a midnight: only what lies beyond the farthest end known so far is news."""
+    for claim in block.crossing:
+        mine = (
+            (reaches.c.site == facts.site) & (reaches.c.device == block.device) & (reaches.c.point == claim.point)
+            & (reaches.c.from_ms == claim.from_ms) & (reaches.c.value == claim.value)
+        )  # fmt: skip
+        known = connection.execute(sa.select(reaches.c.to_ms, reaches.c.rank).where(mine)).one_or_none()
+        rank = msgspec.msgpack.encode(block.rows.key)
+        if known is None:
+            connection.execute(sa.insert(reaches), _reach_row(facts.site, block.device, claim, rank))
+            yield block.device, claim.from_ms, claim.to_ms
+            continue
+        best = max(block.rows.key, msgspec.msgpack.decode(known.rank, type=FrameKey))
+        connection.execute(
+            sa.update(reaches).where(mine),
+            {"to_ms": max(known.to_ms, claim.to_ms), "rank": msgspec.msgpack.encode(best)},
+        )
+        if claim.to_ms > known.to_ms:
+            yield block.device, known.to_ms, claim.to_ms
+
+
+def _reach_row(site: str, device: str, claim: Claim, rank: bytes) -> dict[str, object]:
+    return {
+        "site": site, "device": device, "point": claim.point, "from_ms": claim.from_ms, "value": claim.value,
+        "to_ms": claim.to_ms, "hold_ms": claim.hold_ms, "rank": rank,
+    }  # fmt: skip
+
+
+def _forget_quarters(connection: sa.Connection, site: str, device: str, quarter: int) -> None:
+    # A quarter's first leg begins at the last pose of the quarter before.
+    mine = (quarter_cells.c.site == site) & (quarter_cells.c.device == device)
+    connection.execute(sa.delete(quarter_cells).where(mine, quarter_cells.c.utc_quarter.in_([quarter, quarter + 1])))
+
+
+def _store_stops(connection: sa.Connection, site: str, found: Iterable[Stop]) -> Iterator[Mark]:
+    for stop in found:
+        row = {"site": site, "device": stop.device, "point": stop.point, "time_ms": stop.time_ms,
+               "stop_ms": stop.stop_ms}  # fmt: skip
+        connection.execute(insert(stops).on_conflict_do_nothing(), row)
+        yield stop.device, stop.stop_ms, stop.time_ms
+
+
+def _store_profiles(connection: sa.Connection, facts: FrameFacts) -> Iterator[Mark]:
+    """The arrival of a profile's text makes the days of every device that uses it worth computing."""
+    for one in facts.profiles:
+        row = {"site": facts.site, "hash": one.hash, "text": one.text}
+        if connection.execute(insert(profiles).on_conflict_do_nothing(), row).rowcount:
+            yield WHOLE_SITE, BEGINNING_MS, facts.to_ms
+
+
+def _store_inventories(connection: sa.Connection, facts: FrameFacts) -> Iterator[Mark]:
+    for one in facts.inventories:
+        _insert(connection, inventories, facts, time_ms=one.time_ms, body=encode_inventory(one))
+        for info in one.devices:
+            body = encode_info(info)
+            mine = (device_infos.c.site == facts.site) & (device_infos.c.device == info.id)
+            known = connection.execute(sa.select(device_infos.c.time_ms, device_infos.c.body).where(mine)).all()
+            _insert(connection, device_infos, facts, device=info.id, time_ms=one.time_ms, body=body)
+            if all(row.body == body for row in known) and known:
+                continue
+            # What came before the first inventory is read by it, so the first reaches back to the beginning.
+            first = not known or one.time_ms < min(row.time_ms for row in known)
+            yield info.id, BEGINNING_MS if first else one.time_ms, facts.to_ms
+
+
+def _store_losses(connection: sa.Connection, facts: FrameFacts) -> None:
+    for one in facts.losses:
+        row = {
+            "site": facts.site, "gateway": facts.gateway, "lane": one.lane, "epoch": one.epoch,
+            "first_seq": one.first_seq, "last_seq": one.last_seq, "from_ms": one.from_ms, "to_ms": one.to_ms,
+            "reason": one.reason.value, "count": one.count,
+        }  # fmt: skip
+        connection.execute(insert(losses).on_conflict_do_nothing(), row)
+
+
+def _mark(connection: sa.Connection, site: str, changed: Iterable[Mark]) -> None:
+    merged: dict[tuple[str, int], tuple[int, int]] = {}
+    for device, from_ms, to_ms in changed:
+        place = (device, from_ms // DAY_MS)
+        low, high = merged.get(place, (from_ms, to_ms))
+        merged[place] = (min(low, from_ms), max(high, to_ms))
+    rows = [
+        {"site": site, "device": device, "utc_day": day, "from_ms": low, "to_ms": high}
+        for (device, day), (low, high) in merged.items()
+    ]
+    statement = insert(marks)
+    connection.execute(
+        statement.on_conflict_do_update(
+            set_={
+                "from_ms": sa.func.min(marks.c.from_ms, statement.excluded.from_ms),
+                "to_ms": sa.func.max(marks.c.to_ms, statement.excluded.to_ms),
+            }
+        ),
+        rows,
+    )
