@@ -61,8 +61,11 @@ M = TypeVar("M", bound=Section)
 
 
 class SecretText:
-    """A secret that never prints. In a document: `${NAME}` from the environment, `file:path` (relative to the
-    document, one trailing line break dropped), or the text itself."""
+    """A secret that never prints.
+
+    In a document: `${NAME}` from the environment, `file:path` (relative to the document, one trailing line break
+    dropped), or the text itself.
+    """
 
     __slots__ = ("_text",)
 
@@ -142,8 +145,10 @@ def parse_document(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> M:
-    """Check a document's text. `folder` is where `file:` secrets are looked for, `environment` defaults to the
-    process's. Raises ConfigurationError with every problem found (at most the first 100)."""
+    """Check a document's text. Raises ConfigurationError with every problem found (at most the first 100).
+
+    `folder` is where `file:` secrets are looked for, `environment` defaults to the process's.
+    """
     root, tree = _compose(text, file_name)
     places = _Places(file_name, root)
     context = {"folder": folder or Path(), "environment": os.environ if environment is None else environment}
@@ -199,7 +204,7 @@ class _Builder:
             return self._mapping(node, depth)
         if isinstance(node, SequenceNode):
             return [self.value(item, depth + 1) for item in node.value if self.count <= VALUES_MAX]
-        return self._scalar(node)
+        return self._scalar(node) if isinstance(node, ScalarNode) else None
 
     def _mapping(self, node: MappingNode, depth: int) -> dict[str, Any]:
         built: dict[str, Any] = {}
@@ -301,6 +306,8 @@ class _Places:
 def _problems(error: ValidationError, model: type[BaseModel], places: _Places) -> list[Problem]:
     problems = []
     for found in error.errors(include_url=False):
+        if found["type"] == "too_short" and len(found["input"]) >= found.get("ctx", {}).get("min_length", 0):
+            continue  # enough items were given; those that are wrong are reported one by one
         path: Path_ = tuple(found["loc"])
         name = ".".join(str(step) for step in path) or "the document"
         if found["type"] == "extra_forbidden":

@@ -75,8 +75,11 @@ class Expression:
 def parse_expression(
     text: str, points: Collection[str], analogue: Collection[str] | None = None, labels: Labels | None = None
 ) -> Expression:
-    """Parse a condition over `points`. `analogue` are those with a unit (default: all), `labels` maps a point to the
-    numbers behind its enumeration's labels. Raises ConfigurationError with the column of the mistake."""
+    """Parse a condition over `points`. Raises ConfigurationError with the column of the mistake.
+
+    `analogue` are the points with a unit (default: all), `labels` maps a point to the numbers behind its
+    enumeration's labels.
+    """
     try:
         return compile_expression(text, points, analogue, labels)
     except ExpressionMistake as mistake:
@@ -269,7 +272,7 @@ def _not(part: Condition) -> Condition:
 def _compare(compare: Callable[[float, float], bool], left: Number, right: Number) -> Condition:
     def condition(values: Values) -> Truth:
         a, b = left(values), right(values)
-        return None if a != a or b != b else compare(a, b)
+        return None if math.isnan(a) or math.isnan(b) else compare(a, b)
 
     return condition
 
@@ -285,7 +288,7 @@ def _value(point: str) -> Number:
 def _truth(number: Number) -> Condition:
     def condition(values: Values) -> Truth:
         found = number(values)
-        return None if found != found else found != 0
+        return None if math.isnan(found) else found != 0
 
     return condition
 

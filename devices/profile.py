@@ -42,8 +42,11 @@ class Tags(Section):
 
 
 class Modbus(Section):
-    """How the device wants to be asked. `max_gap` unused registers may be read along between two points; with
-    `no_gap` none; `exact_blocks` are [first, count] ranges that answer only as a whole."""
+    """How the device wants to be asked.
+
+    `max_gap` unused registers may be read along between two points; with `no_gap` none; `exact_blocks` are
+    [first, count] ranges that answer only as a whole.
+    """
 
     address_base: Literal[0, 1] = 0
     max_registers: int = Field(default=125, ge=1, le=125)

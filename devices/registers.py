@@ -109,8 +109,10 @@ class RegisterDecoder:
         self._groups = [self._group(members) for members in alike.values()]
 
     def decode(self, words: Words) -> Floats:
-        """Canonical values, shape (len(points),); NaN where the device says "no value". Raises RegisterError when
-        the read is too short."""
+        """Canonical values, shape (len(points),); NaN where the device says "no value".
+
+        Raises RegisterError when the read is too short.
+        """
         if words.shape[0] < self.words_needed:
             raise RegisterError(f"{self.words_needed} registers are needed, {words.shape[0]} were read")
         values = np.empty(len(self.points)) if self._complete else np.full(len(self.points), np.nan)
@@ -184,7 +186,9 @@ class BitDecoder:
         if bits.shape[0] < self.bits_needed:
             raise RegisterError(f"{self.bits_needed} bits are needed, {bits.shape[0]} were read")
         values: Floats = bits[self._places].astype(np.float64)
-        return values * self._scale + self._offset
+        values *= self._scale
+        values += self._offset
+        return values
 
 
 def decode_registers(point: Point, words: Sequence[int]) -> float:
@@ -200,8 +204,10 @@ def decode_registers(point: Point, words: Sequence[int]) -> float:
 
 
 def decode_text(point: Point, words: Sequence[int]) -> str:
-    """A text of two characters a register, cut at the first zero, trailing blanks dropped; bytes that are no UTF-8
-    become U+FFFD."""
+    """A text of two characters a register, cut at the first zero, trailing blanks dropped.
+
+    Bytes that are no UTF-8 become U+FFFD.
+    """
     order = "<" if point.byte_order == "little" else ">"
     data = struct.pack(f"{order}{len(words)}H", *words)
     return data.split(b"\0", 1)[0].decode("utf-8", "replace").rstrip()
@@ -217,7 +223,7 @@ def encode_registers(point: Point, value: float) -> list[int]:
     if point.type in _FLOATS:
         return _words(point, _pack_float(point, value))
     if not math.isfinite(value):
-        if value == value or not point.invalid:
+        if math.isinf(value) or not point.invalid:
             raise RegisterError(f"{point.id} has no way to write {value}")
         return _words(point, _pack_integer(point, _sentinels(point)[0]))
     scale, offset = _line(point)

@@ -4,6 +4,7 @@ Values are the numbers held now, by point id; a point that is not held is absent
 Sources: design.md sections 7 and 8, domain.md 1.2 and 3.1.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -245,4 +246,4 @@ def space_state(values: Values, ledger: SpaceState | None = None) -> SpaceState:
 
 def _held(values: Values, point: str) -> float | None:
     value = values.get(point)
-    return None if value is None or value != value else value
+    return None if value is None or math.isnan(value) else value

@@ -1,0 +1,96 @@
+"""Any JSON message whose values stand at fixed paths: `data.temp`, `values[0].reading`."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from devices.errors import MessageError
+from devices.messages.observation import Observation
+from devices.messages.payload import TIME_MS_MAX, parse_payload, short, stamp
+from devices.point import Point
+from devices.units import DISCRETE, conversion
+
+MAGNITUDE_MAX = 1e15  # beyond this no sensor measures
+_SECONDS_BELOW = 100_000_000_000  # a Unix time below this is in seconds (until the year 5138), above in milliseconds
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d{1,6})\]")
+_PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[\d{1,6}\])*")
+
+JsonPath = tuple[str | int, ...]
+
+
+def parse_path(text: str) -> JsonPath:
+    """Keys and indices of a path. Raises ValueError."""
+    if not _PATH.fullmatch(text):
+        raise ValueError(f"{text!r} is not a path like data.temp or values[0].reading")
+    return tuple(key or int(index) for key, index in _STEP.findall(text))
+
+
+def decode_json(payload: bytes, points: Sequence[Point], time_path: str | None) -> Observation:
+    """The points that the message holds; a path that leads nowhere is left out, null is "no value".
+
+    Raises MessageError when nothing is found, or a value is not what its point expects.
+    """
+    message: Any = parse_payload(payload)
+    numbers: dict[str, float] = {}
+    texts: dict[str, str] = {}
+    for point in points:
+        found, value = _look_up(message, parse_path(point.field or point.id))
+        if not found:
+            continue
+        if point.is_text:
+            texts[point.id] = _text(point, value)
+        else:
+            numbers[point.id] = _number(point, value)
+    if not numbers and not texts:
+        raise MessageError("none of the profile's fields is in the message")
+    time_ms = None
+    if time_path is not None:
+        time_ms = _time(_look_up(message, parse_path(time_path))[1])
+    return Observation(time_ms, numbers, texts)
+
+
+def _look_up(message: Any, path: JsonPath) -> tuple[bool, Any]:
+    for step in path:
+        if isinstance(message, dict) and isinstance(step, str) and step in message:
+            message = message[step]
+        elif isinstance(message, list) and isinstance(step, int) and step < len(message):
+            message = message[step]
+        else:
+            return False, None
+    return True, message
+
+
+def _text(point: Point, value: Any) -> str:
+    if not isinstance(value, str):
+        raise MessageError(f"{point.id}: expected a text")
+    return short(value, point.id)
+
+
+def _number(point: Point, value: Any) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, str):
+        if value not in point.labels:
+            raise MessageError(f"{point.id}: {value[:40]!r} is neither a number nor a label of its enum")
+        return point.labels[value]
+    if not isinstance(value, bool | int | float):
+        raise MessageError(f"{point.id}: expected a number")
+    try:
+        raw = float(value)
+    except OverflowError as error:
+        raise MessageError(f"{point.id}: the number is too large") from error
+    if not abs(raw) <= MAGNITUDE_MAX:
+        raise MessageError(f"{point.id}: the number is absurd")
+    if raw in point.invalid:
+        return math.nan
+    unit = conversion(point.unit) if point.unit else DISCRETE
+    return (raw * point.scale + point.offset) * unit.scale + unit.offset
+
+
+def _time(value: Any) -> int | None:
+    if isinstance(value, str):
+        return stamp(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= TIME_MS_MAX:
+        return None
+    return int(value * 1000) if value < _SECONDS_BELOW else int(value)

@@ -1,0 +1,126 @@
+"""LoRaWAN parking sensors: application payload bytes to numbers, and the reverse for the simulators.
+
+Sources: TheThingsNetwork/lorawan-devices vendor/nwave/nps405.js, nps310sm.js, vendor/bosch/tpl110-0292.js;
+domain.md section 4. The unit of Nwave's duration of the previous state is taken to be the minute (the codec names
+none).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from devices.errors import MessageError
+
+STATUS, HEARTBEAT, STARTUP, USER_TAG = 1, 2, 3, 10  # LoRaWAN f_port
+PAYLOAD_BYTES_MAX = 242  # the largest LoRaWAN application payload
+_OVERFLOW = 127  # the previous state lasted longer than the code can say
+
+_NPS405_RESETS = {
+    0: "rejoining_lorawan_network",
+    1: "watchdog",
+    2: "power_on",
+    3: "user_request",
+    6: "brownout",
+    7: "other",
+}
+_NPS310_RESETS = {1: "watchdog", 2: "power_on", 3: "user_request", 4: "brownout", 5: "other"}
+_TPS110_RESETS = {1: "watchdog", 2: "power_on", 3: "system_request", 4: "other"}
+
+
+@dataclass(frozen=True, slots=True)
+class ParkingUplink:
+    """One uplink: numbers (`occupied` 0/1, `previous_state_s`, `battery` V, `temperature` degC, `hardware_health`) and
+    texts (`firmware`, `reset_cause`)."""
+
+    numbers: dict[str, float] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+def decode_parking(codec: str, f_port: int, data: bytes) -> ParkingUplink:
+    """The uplink of a sensor by its codec's name. A port without readings gives an empty one. Raises MessageError."""
+    if codec not in _CODECS:
+        raise MessageError(f"unknown codec {codec!r}: expected one of {', '.join(_CODECS)}")
+    if len(data) > PAYLOAD_BYTES_MAX:
+        raise MessageError(f"{len(data)} bytes are more than LoRaWAN carries")
+    try:
+        return _CODECS[codec](f_port, data)
+    except IndexError as error:
+        raise MessageError(f"{codec}: {len(data)} bytes are too few for port {f_port}") from error
+
+
+def _nps405(f_port: int, data: bytes) -> ParkingUplink:
+    if f_port == STATUS:
+        return ParkingUplink({"occupied": float(data[0] >> 7)} | _previous(data[0] & 0x7F))
+    if f_port == HEARTBEAT:
+        return ParkingUplink(
+            {
+                "occupied": float(data[0] >> 7),
+                "hardware_health": float(data[0] & 0x7F),
+                "battery": (2500 + 4 * data[1]) / 1000,
+                "temperature": _signed(data[2]) / 2 + 10,
+            }
+        )
+    if f_port == STARTUP:
+        return _startup(data, 0, _NPS405_RESETS)
+    if f_port == USER_TAG and data[0] >> 7:  # the tag itself names a person and is not read
+        return ParkingUplink({"occupied": 1.0} | _previous(data[0] & 0x7F))
+    return ParkingUplink()
+
+
+def _nps310(f_port: int, data: bytes) -> ParkingUplink:
+    if f_port in {STATUS, HEARTBEAT}:
+        return ParkingUplink({"occupied": float(data[0] & 1)})
+    return _startup(data, 0, _NPS310_RESETS) if f_port == STARTUP else ParkingUplink()
+
+
+def _tps110(f_port: int, data: bytes) -> ParkingUplink:
+    if f_port in {STATUS, HEARTBEAT}:
+        numbers = {"occupied": float(data[0] & 1)}
+        if f_port == HEARTBEAT and len(data) > 1:
+            numbers["temperature"] = float(_signed(data[1]))
+        return ParkingUplink(numbers)
+    return _startup(data, 12, _TPS110_RESETS) if f_port == STARTUP else ParkingUplink()
+
+
+_CODECS: dict[str, Callable[[int, bytes], ParkingUplink]] = {
+    "nwave-nps405": _nps405,
+    "nwave-nps310": _nps310,
+    "bosch-tps110": _tps110,
+}
+
+
+def _startup(data: bytes, at: int, resets: dict[int, str]) -> ParkingUplink:
+    """Three bytes of firmware version, the reset cause, the state."""
+    texts = {"firmware": f"{data[at]}.{data[at + 1]}.{data[at + 2]}"}
+    if data[at + 3] in resets:
+        texts["reset_cause"] = resets[data[at + 3]]
+    return ParkingUplink({"occupied": float(data[at + 4] & 1)}, texts)
+
+
+def _previous(code: int) -> dict[str, float]:
+    return {} if code == _OVERFLOW else {"previous_state_s": 60.0 * _minutes(code)}
+
+
+def _minutes(code: int) -> int:
+    """Exact below 90, then in steps of 5, then of 60 minutes (the lower end of the step)."""
+    if code < 90:
+        return code
+    return 90 + (code - 90) * 5 if code < 120 else 240 + (code - 120) * 60
+
+
+def _signed(byte: int) -> int:
+    return byte - 256 if byte > 127 else byte
+
+
+def encode_nps405_status(*, occupied: bool, previous_minutes: int) -> bytes:
+    """The status uplink (port 1) of a Nwave NPS405; the duration is cut to what the code can say."""
+    code = next((code for code in range(126, -1, -1) if _minutes(code) <= previous_minutes), 0)
+    if previous_minutes >= 660:
+        code = _OVERFLOW
+    return bytes([occupied << 7 | code])
+
+
+def encode_nps405_heartbeat(*, occupied: bool, battery_v: float, temperature_c: float) -> bytes:
+    """The heartbeat uplink (port 2) of a healthy Nwave NPS405; values are cut to their range."""
+    battery = min(max(round((battery_v * 1000 - 2500) / 4), 0), 255)
+    temperature = min(max(round((temperature_c - 10) * 2), -128), 127)
+    return bytes([occupied << 7, battery, temperature & 0xFF])
