@@ -34,7 +34,7 @@ class Known(Enum):
 @dataclass(slots=True)
 class _Epoch:
     seqs: SeqRanges = field(default_factory=SeqRanges)
-    pages: dict[int, array[int]] = field(default_factory=dict)
+    pages: "dict[int, array[int]]" = field(default_factory=dict)
 
     def prefix(self, seq: int) -> int:
         page = self.pages.get(seq // _PAGE)

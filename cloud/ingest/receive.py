@@ -14,6 +14,7 @@ from devices.errors import MessageError, StorageUnavailable
 from devices.instants import format_instant
 from devices.receipt import Receipt, encode_receipt
 
+DISCARDED_BYTES_MAX = 4 * REQUEST_BYTES_MAX  # of a body that is too large; beyond it the connection is cut
 RETRY_AFTER_S = 5  # after a disk failure; the gateway's own back-off goes on from there
 
 
@@ -87,17 +88,22 @@ class _TooLarge(Exception):
 
 
 async def _body(request: Request) -> bytes:
-    """The whole body; stops reading as soon as it is too large."""
+    """The whole body. One that is too large is read to its end but not kept, so that the sender sees why."""
     declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > REQUEST_BYTES_MAX:
+    if declared.isdecimal() and int(declared) > DISCARDED_BYTES_MAX:
         raise _TooLarge
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
-        if size > REQUEST_BYTES_MAX:
+        if size > DISCARDED_BYTES_MAX:
             raise _TooLarge
-        parts.append(part)
+        if size > REQUEST_BYTES_MAX:
+            parts.clear()
+        else:
+            parts.append(part)
+    if size > REQUEST_BYTES_MAX:
+        raise _TooLarge
     return b"".join(parts)
 
 
