@@ -12,6 +12,7 @@ from pydantic import Field
 
 from devices.document import Mistake, Section, parse_document
 from devices.expressions import Expression, ExpressionMistake, compile_expression
+from devices.messages.json_mapping import parse_path
 from devices.point import Duration, Function, Hold, Id, Point, PointType, point_mistakes
 from devices.reading import Series
 from devices.records import DeviceInfo, ProfileText
@@ -107,8 +108,18 @@ class Profile(Section):
             yield Mistake(("id",), "a profile has either modbus or mqtt")
         if self.mqtt is not None and self.hold_s is None:
             yield Mistake(("mqtt",), "hold_s is required for a device that pushes")
+        if self.mqtt is not None and self.mqtt.message == "json":
+            yield from self._path_mistakes(self.mqtt)
         if self.mqtt is not None and (self.mqtt.message == "lorawan") != (self.mqtt.codec is not None):
             yield Mistake(("mqtt",), "a codec belongs to lorawan messages and only to them")
+
+    def _path_mistakes(self, mqtt: Mqtt) -> Iterable[Mistake]:
+        paths = [(("points", index, "field"), point.field) for index, point in enumerate(self.points)]
+        for place, path in [*paths, (("mqtt", "time"), mqtt.time)]:
+            try:
+                parse_path(path if path is not None else "unset")
+            except ValueError as error:
+                yield Mistake(place, str(error))
 
     def _kind_mistakes(self) -> Iterable[Mistake]:
         known = {point.id for point in self.points}

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import replace
+from typing import Any
 
 from devices.errors import MessageError, Permanent
 from devices.messages.chirpstack import decode_chirpstack
@@ -96,7 +97,7 @@ class MessageDecoder:
 
 def _unwrap(payload: bytes) -> LoraUplink:
     """Told apart by shape: The Things Stack has `end_device_ids`, ChirpStack `deviceInfo`."""
-    shape = parse_payload(payload)
+    shape: Any = parse_payload(payload)
     if not isinstance(shape, dict):
         raise MessageError("the message is not an object")
     return decode_things_stack(payload) if "end_device_ids" in shape else decode_chirpstack(payload)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from devices.errors import MessageError
@@ -19,6 +20,7 @@ _PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[\d{1,6}\])*")
 JsonPath = tuple[str | int, ...]
 
 
+@lru_cache(maxsize=4096)
 def parse_path(text: str) -> JsonPath:
     """Keys and indices of a path. Raises ValueError."""
     if not _PATH.fullmatch(text):
@@ -52,12 +54,13 @@ def decode_json(payload: bytes, points: Sequence[Point], time_path: str | None) 
 
 def _look_up(message: Any, path: JsonPath) -> tuple[bool, Any]:
     for step in path:
-        if isinstance(message, dict) and isinstance(step, str) and step in message:
-            message = message[step]
-        elif isinstance(message, list) and isinstance(step, int) and step < len(message):
-            message = message[step]
-        else:
-            return False, None
+        match message, step:
+            case dict(), str() if step in message:
+                message = message[step]
+            case list(), int() if step < len(message):
+                message = message[step]
+            case _:
+                return False, None
     return True, message
 
 

@@ -28,8 +28,11 @@ _TPS110_RESETS = {1: "watchdog", 2: "power_on", 3: "system_request", 4: "other"}
 
 @dataclass(frozen=True, slots=True)
 class ParkingUplink:
-    """One uplink: numbers (`occupied` 0/1, `previous_state_s`, `battery` V, `temperature` degC, `hardware_health`) and
-    texts (`firmware`, `reset_cause`)."""
+    """One uplink.
+
+    Numbers: `occupied` 0/1, `previous_state_s`, `battery` V, `temperature` degC, `hardware_health`; texts: `firmware`,
+    `reset_cause`.
+    """
 
     numbers: dict[str, float] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
