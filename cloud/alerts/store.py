@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -147,7 +148,7 @@ class AlertStore:
             query = query.where(ALERTS.c.id < before)
         return self._alerts(query)
 
-    def _alerts(self, query: sa.Select[tuple[bytes]]) -> list[Alert]:
+    def _alerts(self, query: sa.Select[Any]) -> list[Alert]:
         with _storage(), reading(self._engine) as connection:
             return [_decoder.decode(body) for body in connection.execute(query).scalars()]
 
