@@ -4,7 +4,6 @@ A change is a claim of length 0, a keyframe entry the claim [changed, confirmed]
 `cloud.facts.intake` writes the result down. Times are Unix ms UTC.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -278,8 +277,7 @@ def _grouping(names: Sequence[str]) -> tuple[list[str], Int64s]:
 def _groups(group: Int64s) -> Iterable[tuple[int, Int64s]]:
     """Each distinct number with the rows that have it, rows in their order."""
     order = np.argsort(group, kind="stable")
-    found: dict[int, Int64s] = defaultdict(lambda: np.empty(0, np.int64))
-    starts = np.flatnonzero(np.diff(group[order], prepend=group[order][:1] - 1)) if len(group) else []
-    for begin, end in zip(starts, [*starts[1:], len(group)], strict=True):
-        found[int(group[order[begin]])] = order[begin:end]
-    return found.items()
+    ordered = group[order]
+    begins = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1)).tolist()
+    for begin, end in zip(begins, [*begins[1:], len(group)], strict=False):
+        yield int(ordered[begin]), order[begin:end]
