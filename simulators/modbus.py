@@ -13,9 +13,9 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from devices.errors import RegisterError
+from devices.point import Function, Point, PointType
 from devices.profile import LoadedProfile
 from devices.registers import encode_registers, encode_text
-from devices.point import Function, Point, PointType
 
 SILENCE_S = 3600.0  # an answer that never comes: longer than any client waits
 _TABLES = (Function.COIL, Function.DISCRETE, Function.HOLDING, Function.INPUT)
@@ -128,12 +128,19 @@ class SimulatedDevice:
 @asynccontextmanager
 async def serve(devices: Iterable[SimulatedDevice], host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
     """Serve devices with different unit ids on one TCP port while the context is open; gives the port."""
-    server = ModbusTcpServer([device.sim_device() for device in devices], address=(host, port))
+    behind = [device.sim_device() for device in devices]
+    nobody = SimDevice(0, simdata=SimData(0, datatype=DataType.REGISTERS), action=_no_such_unit)
+    server = ModbusTcpServer([*behind, nobody], address=(host, port))
     await server.serve_forever(background=True)
     try:
         yield _port(server)
     finally:
-        await server.shutdown()
+        await server.shutdown()  # type: ignore[no-untyped-call]
+
+
+async def _no_such_unit(*_request: object) -> ExcCodes:
+    """What a gateway in front of a bus says for a unit id that nobody has. pymodbus sends all of them to unit 0."""
+    return ExcCodes.GATEWAY_NO_RESPONSE
 
 
 def _port(server: ModbusTcpServer) -> int:

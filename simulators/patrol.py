@@ -7,6 +7,7 @@ on their way. Lengths in metres, times in seconds after local midnight.
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +122,7 @@ def _drive(robot: Robot, number: int, start_s: int, end_s: int, rng: np.random.G
         jitter = rng.uniform(-0.25, 0.25, 4)
         loop = _loop(robot.aisle, other, float(rng.uniform(LANE_LOW_M, LANE_HIGH_M)), jitter)
         way = [corners[-1], *loop, dock]
-        metres = sum(abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in zip(way, way[1:], strict=False))
+        metres = sum(abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in pairwise(way))
         needs_s = metres / speed_m_s + LOOK_AROUND_S * len(loop)
         if used_s + needs_s > end_s - start_s and len(corners) > 1:
             break

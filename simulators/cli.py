@@ -1,0 +1,154 @@
+"""`gatehouse sim`: the simulated site from the command line."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devices.errors import GatehouseError, LinkDown, Transient
+from devices.instants import parse_instant
+
+EXIT_FAILURE, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 4, 130
+DAY_MS = 86_400_000
+
+app = typer.Typer(no_args_is_help=True, help="Devices that are not there: a whole site for tests, demos and drills.")
+
+Seed = Annotated[int, typer.Option(help="The same seed gives the same days again.")]
+Folder = Annotated[Path, typer.Option("--folder", help="Gets site.yaml, ledger.yaml and the control socket.")]
+BrokerPort = Annotated[int, typer.Option("--mqtt-port", help="Port of the site's broker.")]
+BrokerHost = Annotated[str, typer.Option("--mqtt-host", help="Host of the site's broker.")]
+ClockRate = Annotated[float, typer.Option("--clock-rate", hidden=True, min=0.1, max=10_000)]
+StartTime = Annotated[str | None, typer.Option("--start", hidden=True, help="RFC 3339; now if absent.")]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _instant(text: str | None) -> int:
+    """Unix ms of an option, now if absent; exits with a usage error."""
+    if text is None:
+        return _now_ms()
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def run_until_signal(work: Coroutine[None, None, object]) -> None:
+    """Run until done, SIGINT or SIGTERM; a Gatehouse error becomes one line and an exit code."""
+
+    async def guarded() -> object:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return None
+
+    try:
+        result = asyncio.run(guarded())
+    except (GatehouseError, OSError) as error:
+        typer.echo(f"gatehouse sim: {error}", err=True)
+        raise typer.Exit(EXIT_UNREACHABLE if isinstance(error, Transient) else EXIT_FAILURE) from error
+    if isinstance(result, int) and result:
+        raise typer.Exit(result)
+
+
+@app.command()
+def run(
+    folder: Folder,
+    mqtt_port: BrokerPort = 1883,
+    mqtt_host: BrokerHost = "127.0.0.1",
+    seed: Seed = 7,
+    host: Annotated[str, typer.Option(help="Address the Modbus servers listen on.")] = "127.0.0.1",
+    advertise: Annotated[str, typer.Option(help="Name by which others reach the Modbus servers.")] = "127.0.0.1",
+    modbus_port: Annotated[int, typer.Option(help="Port of the first Modbus server; 0: any.")] = 0,
+    cloud_url: Annotated[str, typer.Option(help="Goes into site.yaml.")] = "http://127.0.0.1:8080",
+    clock_rate: ClockRate = 1.0,
+    start: StartTime = None,
+) -> None:
+    """Simulate the demo site: Modbus TCP servers, robots and parking sensors on a broker."""
+    from simulators.mqtt import Broker
+    from simulators.running import RunOptions, run_site
+    from simulators.site import demo_site
+
+    options = RunOptions(
+        folder=folder, broker=Broker(mqtt_port, mqtt_host), seed=seed, start_ms=_instant(start), clock_rate=clock_rate,
+        host=host, advertise=advertise, modbus_port_first=modbus_port, cloud_url=cloud_url,
+    )  # fmt: skip
+    run_until_signal(run_site(demo_site(), options))
+
+
+@app.command()
+def broker(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 1883,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    stand_in: Annotated[bool, typer.Option(help="Use amqtt even where Mosquitto is installed.")] = False,  # noqa: FBT002
+) -> None:
+    """A broker for the demo: Mosquitto when it is installed, else amqtt."""
+    from simulators.broker import run_broker
+
+    run_until_signal(run_broker(port, host, stand_in=stand_in))
+
+
+@app.command("history")
+def write_history(
+    output: Annotated[Path, typer.Argument(help="File to write; - is standard output.")] = Path("-"),
+    days: Annotated[float, typer.Option(help="How many days.", min=0.001, max=3660)] = 30,
+    seed: Seed = 7,
+    until: Annotated[str | None, typer.Option(help="RFC 3339; now if absent.")] = None,
+) -> None:
+    """Write simulated history as JSON lines for `gatehouse edge import`."""
+    from devices.profile import load_profiles
+    from simulators.history import history
+    from simulators.site import demo_site
+
+    to_ms = _instant(until)
+    chunks = history(demo_site(), seed, to_ms - round(days * DAY_MS), to_ms, load_profiles())
+    try:
+        if str(output) == "-":
+            for chunk in chunks:
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+            return
+        with output.open("wb") as file:
+            file.writelines(chunks)
+    except OSError as error:
+        typer.echo(f"gatehouse sim history: {error}", err=True)
+        raise typer.Exit(EXIT_FAILURE) from error
+
+
+@app.command()
+def example(folder: Annotated[Path, typer.Argument(help="Where to write site.yaml and ledger.yaml.")]) -> None:
+    """Write the example files of the demo site, with its usual ports."""
+    from simulators.documents import example_endpoints
+    from simulators.running import write_documents
+    from simulators.site import demo_site
+
+    folder.mkdir(parents=True, exist_ok=True)
+    site = demo_site()
+    write_documents(site, example_endpoints(site), folder)
+
+
+@app.command("do")
+def control_command(
+    words: Annotated[list[str], typer.Argument(help="set DEVICE POINT VALUE | fail THING | mend THING | ...")],
+    folder: Folder,
+) -> None:
+    """Do something to a running simulation: set a point, break or mend a thing, silence a device."""
+    from simulators.control import command
+    from simulators.running import CONTROL_SOCKET
+
+    try:
+        command(folder / CONTROL_SOCKET, " ".join(words))
+    except GatehouseError as error:
+        typer.echo(f"gatehouse sim do: {error}", err=True)
+        raise typer.Exit(EXIT_UNREACHABLE if isinstance(error, LinkDown) else EXIT_FAILURE) from error
