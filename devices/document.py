@@ -246,8 +246,14 @@ class _Builder:
 
 
 def _key_of(node: Node) -> str | None:
-    plain = isinstance(node, ScalarNode) and str(node.tag).removeprefix(_TAG) in {"str", "int", "timestamp"}
-    return str(node.value) if plain else None
+    """The key as JSON writes it, whole numbers in decimal; None for anything but plain text and whole numbers."""
+    kind = str(node.tag).removeprefix(_TAG)
+    if not isinstance(node, ScalarNode) or kind not in {"str", "int", "timestamp"}:
+        return None
+    try:
+        return str(_integer(node.value)) if kind == "int" else str(node.value)
+    except ValueError:
+        return None
 
 
 def _integer(text: str) -> int:

@@ -41,8 +41,11 @@ def best_language(accepted: str) -> str:
 
 
 def say(language: str, key: str, **parameters: object) -> str:
-    """The text of `key` in a language, with its placeholders filled. Raises Permanent when the key is unknown or a
-    placeholder has no parameter: a missing word is a fault of the program, not of the reader."""
+    """The text of `key` in a language, with its placeholders filled.
+
+    Raises Permanent when the key is unknown or a placeholder has no parameter: a missing word is a fault of the
+    program, not of the reader.
+    """
     text = catalogue(language).get(key)
     if text is None:
         raise Permanent(f"no words for {key!r} in {language}")
