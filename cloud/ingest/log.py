@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from devices.frame import Header
 from devices.reading import Lane
 
 FIRST_POSITION = 0
+AHEAD_MS_MAX = 300_000  # a span that ends later than this after its receipt cannot be right
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +69,8 @@ class FrameLog(Protocol):
     def subscribe(self) -> asyncio.Event:
         """Make an event that is set after every commit; whoever waits for it clears it before reading."""
         ...
+
+
+def is_ahead(header: Header, received_ms: int) -> bool:
+    """Whether a frame claims a time that had not come when it arrived: it is parked, its times are not used."""
+    return header.to_ms > received_ms + AHEAD_MS_MAX
