@@ -1,0 +1,231 @@
+"""What is to be sent next: live frames as they are sealed, and the backlog oldest-first.
+
+Filled anew at each connect from what the cloud said it holds; between two connects nothing is asked of the
+disk but the frames themselves. Nothing here waits.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from devices.batches import LENGTH_BYTES
+from devices.errors import StorageUnavailable
+from devices.frame import SealedFrame
+from devices.reading import Lane
+from devices.receipt import FrameResult, Receipt, Status
+from edge.lane_journal import LaneJournal
+from edge.receipts import Receipts
+
+LIVE_FRAMES_MAX = 512  # kept in memory while a request is under way; older ones are read from disk again
+RETRIES_MAX = 3  # of a frame that the cloud finds damaged although the own copy is whole
+
+
+class Journals(Protocol):
+    """The journal as the uplink sees it."""
+
+    receipts: Receipts
+
+    def lane(self, lane: Lane) -> LaneJournal:
+        """One lane's frames on disk."""
+        ...
+
+    def begin_epoch(self, lane: Lane) -> None:
+        """Leave the present epoch: the cloud knows other frames of it."""
+        ...
+
+
+class FrameName(NamedTuple):
+    """What a frame of this gateway is called."""
+
+    lane: Lane
+    epoch: bytes
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.lane} frame {self.epoch.hex()}/{self.seq}"
+
+
+class Parcel(NamedTuple):
+    """One frame on its way."""
+
+    name: FrameName
+    data: bytes
+
+
+@dataclass(slots=True)
+class _Range:
+    lane: Lane
+    epoch: bytes
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class Alarms:
+    """What a person has to look at; counted since the start."""
+
+    refused: int = 0
+    forks: int = 0
+    unreadable: int = 0
+    last: str = ""
+
+
+class Outbox:
+    """Parcels by urgency. `changed` is set whenever there is something new to send or a request ended."""
+
+    def __init__(self, journal: Journals) -> None:
+        self._journal = journal
+        self._open = False
+        self._live: deque[Parcel] = deque()
+        self._plan: deque[_Range] = deque()
+        self._retries: dict[FrameName, int] = {}
+        self.changed = asyncio.Event()
+        self.alarms = Alarms()
+
+    @property
+    def live_waits(self) -> bool:
+        """Whether a live frame waits for a request."""
+        return bool(self._live)
+
+    @property
+    def backlog_waits(self) -> bool:
+        """Whether older frames wait for a request."""
+        return bool(self._plan)
+
+    def hear(self, frame: SealedFrame) -> None:
+        """Take a frame that has just been fsynced; without a connection it is the journal's alone."""
+        if not self._open:
+            return
+        header = frame.header
+        self._live.append(Parcel(FrameName(header.lane, header.epoch, header.seq), frame.data))
+        if len(self._live) > LIVE_FRAMES_MAX:
+            self._plan_later(self._live.popleft().name)
+        self.changed.set()
+
+    def connect(self, receipt: Receipt) -> None:
+        """Plan what the cloud lacks and the journal holds. Raises ValueError when the Receipt makes no sense."""
+        receipts = self._journal.receipts
+        receipts.replace(receipt.log_id, receipt.lanes)
+        self._retries.clear()
+        self._plan.clear()
+        for lane in Lane:
+            journal = self._journal.lane(lane)
+            if receipts.of(lane, journal.epoch).highest >= journal.next_seq:
+                self._alarm(f"the cloud is ahead of the {lane} journal: a new epoch begins")
+                self._journal.begin_epoch(lane)
+            for epoch, first, last in journal.ranges():
+                for low, high in receipts.of(lane, epoch).missing(first, last):
+                    self._plan.append(_Range(lane, epoch, low, high))
+        self._open = True
+        self.changed.set()
+
+    def disconnect(self) -> None:
+        """Forget what was planned: the next connect plans anew."""
+        self._open = False
+        self._live.clear()
+        self._plan.clear()
+        self.changed.set()
+
+    def take_live(self, frames_max: int, bytes_max: int) -> list[Parcel]:
+        """Live frames that wait, events first, within the bounds of a request."""
+        parcels: list[Parcel] = []
+        size = 0
+        for parcel in sorted(self._live, key=lambda one: one.name.lane is not Lane.EVENTS):
+            size += len(parcel.data) + LENGTH_BYTES
+            if parcels and (size > bytes_max or len(parcels) == frames_max):
+                break
+            parcels.append(parcel)
+        taken = {parcel.name for parcel in parcels}
+        self._live = deque(parcel for parcel in self._live if parcel.name not in taken)
+        return parcels
+
+    def next_backlog(self, frames_max: int) -> list[FrameName]:
+        """The oldest frames that wait; they count as taken. Read them with `read`, beside the loop."""
+        names: list[FrameName] = []
+        while self._plan and len(names) < frames_max:
+            part = self._plan[0]
+            last = min(part.last, part.first + frames_max - len(names) - 1)
+            names += [FrameName(part.lane, part.epoch, seq) for seq in range(part.first, last + 1)]
+            part.first = last + 1
+            if part.first > part.last:
+                self._plan.popleft()
+        return names
+
+    def read(self, names: Sequence[FrameName], bytes_max: int) -> list[Parcel]:
+        """The first frames of `names` that fit in a request, at least one. Those that are gone are left out."""
+        parcels: list[Parcel] = []
+        size = 0
+        for name in names:
+            parcel = self._read(name)
+            if parcel is None:
+                continue
+            size += len(parcel.data) + LENGTH_BYTES
+            if parcels and size > bytes_max:
+                break
+            parcels.append(parcel)
+        return parcels
+
+    def settle(self, parcels: Sequence[Parcel], receipt: Receipt) -> None:
+        """Note what became of each parcel. Raises ValueError when the answer does not speak of all of them."""
+        for parcel, result in zip(parcels, receipt.results, strict=True):
+            name = parcel.name
+            if result.lane and (result.lane, result.epoch, result.seq) != (name.lane, name.epoch.hex(), name.seq):
+                raise ValueError(f"the answer speaks of {result.lane} {result.epoch}/{result.seq}")
+            self._settle(name, result)
+        for state in receipt.lanes:
+            self._journal.receipts.add(state.lane, bytes.fromhex(state.epoch), 1, state.contiguous_seq)
+        self.changed.set()
+
+    def give_back(self, names: Sequence[FrameName]) -> None:
+        """Plan frames again, before everything else: their request was turned away or had no room for them."""
+        for name in reversed(names):
+            first = self._plan[0] if self._plan else None
+            if first is not None and (first.lane, first.epoch, first.first) == (name.lane, name.epoch, name.seq + 1):
+                first.first = name.seq
+            else:
+                self._plan.appendleft(_Range(name.lane, name.epoch, name.seq, name.seq))
+        self.changed.set()
+
+    def _settle(self, name: FrameName, result: FrameResult) -> None:
+        lane, epoch, seq = name
+        if result.status.is_final:
+            self._journal.receipts.add(lane, epoch, seq, seq)
+        if result.status is Status.FORK:
+            self.alarms.forks += 1
+            self._alarm(f"fork: the cloud holds another {name}")
+            if epoch == self._journal.lane(lane).epoch:
+                self._journal.begin_epoch(lane)
+        elif result.status is Status.REFUSED:
+            self.alarms.refused += 1
+            self._alarm(f"the cloud refused {name}: {result.reason}")
+        elif result.status is Status.RETRY:
+            self._retries[name] = self._retries.get(name, 0) + 1
+            if self._retries[name] <= RETRIES_MAX:
+                self.give_back([name])  # read from disk again, checked by its CRC
+            else:
+                self._alarm(f"the cloud finds {name} damaged: {result.reason}")
+
+    def _read(self, name: FrameName) -> Parcel | None:
+        journal = self._journal.lane(name.lane)
+        try:
+            return Parcel(name, journal.read(name.epoch, name.seq))
+        except KeyError:
+            if journal.holds(name.epoch, name.seq):
+                self.alarms.unreadable += 1
+                self._alarm(f"{name} cannot be read any more")
+        except StorageUnavailable as error:
+            self.alarms.unreadable += 1
+            self._alarm(str(error))
+        return None
+
+    def _plan_later(self, name: FrameName) -> None:
+        last = self._plan[-1] if self._plan else None
+        if last is not None and (last.lane, last.epoch, last.last + 1) == name:
+            last.last = name.seq
+        else:
+            self._plan.append(_Range(name.lane, name.epoch, name.seq, name.seq))
+
+    def _alarm(self, text: str) -> None:
+        self.alarms.last = text
