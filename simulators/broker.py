@@ -13,9 +13,7 @@ from pathlib import Path
 
 MOSQUITTO = "mosquitto"
 STOP_TIMEOUT_S = 2.0
-STAND_IN_NOTICE = (
-    "Mosquitto is not installed: amqtt stands in as the broker. Good enough for the demo, for nothing else."
-)
+STAND_IN_NOTICE = "Mosquitto is not installed: amqtt stands in as the broker, for the demo only."
 
 
 def mosquitto_path() -> str | None:

@@ -20,7 +20,8 @@ from devices.registers import encode_registers, encode_text
 SILENCE_S = 3600.0  # an answer that never comes: longer than any client waits
 _TABLES = (Function.COIL, Function.DISCRETE, Function.HOLDING, Function.INPUT)
 _CODES = {1: Function.COIL, 2: Function.DISCRETE, 3: Function.HOLDING, 4: Function.INPUT}
-_UNUSED_ADDRESS = 65_535 // 16 * 16  # pymodbus wants every table to hold something
+_ADDRESSES = 65_536
+_UNUSED_ADDRESS = (_ADDRESSES - 1) // 16 * 16  # pymodbus wants every table to hold something
 
 
 class SimulatedDevice:
@@ -114,7 +115,7 @@ class SimulatedDevice:
         return None
 
     def sim_device(self) -> SimDevice:
-        """This device in pymodbus's terms."""
+        """The device in pymodbus's terms."""
         tables = []
         for table in _TABLES:
             places = sorted(self._words[table])
@@ -129,7 +130,7 @@ class SimulatedDevice:
 async def serve(devices: Iterable[SimulatedDevice], host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
     """Serve devices with different unit ids on one TCP port while the context is open; gives the port."""
     behind = [device.sim_device() for device in devices]
-    nobody = SimDevice(0, simdata=SimData(0, datatype=DataType.REGISTERS), action=_no_such_unit)
+    nobody = SimDevice(0, simdata=SimData(0, count=_ADDRESSES, datatype=DataType.REGISTERS), action=_no_such_unit)
     server = ModbusTcpServer([*behind, nobody], address=(host, port))
     await server.serve_forever(background=True)
     try:

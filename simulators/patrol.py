@@ -19,8 +19,8 @@ from simulators.site import AISLE_CENTRES_M, CROSS_LEFT_X_M, CROSS_RIGHT_X_M, Ro
 Floats = NDArray[np.float64]
 
 NIGHT_FROM_H, NIGHT_TO_H = 22, 6
-DAY_ROUND_S = 20 * 60
-NIGHT_ROUND_S = 28 * 60
+DAY_ROUND_S = 17 * 60
+NIGHT_ROUND_S = 24 * 60
 STAGGER_S = 15 * 60
 SPEED_LOW_M_S, SPEED_HIGH_M_S = 0.8, 1.1
 LOOK_AROUND_S = 8  # a robot stops at every corner
@@ -28,7 +28,8 @@ DRAIN_PERCENT_S = 1.1 / 60
 CHARGE_PERCENT_S = 1.2 / 60
 LOW_BATTERY_PERCENT = 30.0  # below this a robot stays in its dock until the next round
 FAULTS_PER_ROBOT_DAY = 0.12  # a robot that broke down stays in its dock for an hour
-LANE_LOW_M, LANE_HIGH_M = 0.3, 1.5  # how far right of the middle it keeps
+LANE_LOW_M = 0.2  # how far right of the middle a robot keeps; the widest lane differs from day to day
+LANE_WIDEST_LOW_M, LANE_WIDEST_HIGH_M = 0.7, 2.0
 _STREAM_PATROL = 4
 
 
@@ -110,8 +111,9 @@ def _loop(first: int, second: int, lane_m: float, jitter: Floats) -> list[tuple[
     return [(left_m, out_y_m), (right_m, out_y_m), (right_m, back_y_m), (left_m, back_y_m)]
 
 
-def _drive(robot: Robot, number: int, start_s: int, end_s: int, rng: np.random.Generator) -> Round:
-    """A round: as many loops as fit, out of the dock and back into it."""
+def _drive(robot: Robot, number: int, span_s: tuple[int, int], widest_m: float, rng: np.random.Generator) -> Round:
+    """A round: as many loops as fit, out of the dock and back into it; lanes up to `widest_m` off the middle."""
+    start_s, end_s = span_s
     aisles = len(AISLE_CENTRES_M)
     speed_m_s = rng.uniform(SPEED_LOW_M_S, SPEED_HIGH_M_S)
     dock = (robot.dock_x_m, robot.dock_y_m)
@@ -120,7 +122,7 @@ def _drive(robot: Robot, number: int, start_s: int, end_s: int, rng: np.random.G
     while True:
         other = (robot.aisle + int(rng.choice([0, 1, 1, aisles - 1]))) % aisles
         jitter = rng.uniform(-0.25, 0.25, 4)
-        loop = _loop(robot.aisle, other, float(rng.uniform(LANE_LOW_M, LANE_HIGH_M)), jitter)
+        loop = _loop(robot.aisle, other, float(rng.uniform(LANE_LOW_M, widest_m)), jitter)
         way = [corners[-1], *loop, dock]
         metres = sum(abs(a[0] - b[0]) + abs(a[1] - b[1]) for a, b in pairwise(way))
         needs_s = metres / speed_m_s + LOOK_AROUND_S * len(loop)
@@ -166,10 +168,11 @@ def _follow(
     if rng.random() < FAULTS_PER_ROBOT_DAY:
         hour_s = int(rng.integers(0, 23)) * 3600
         faults = ((hour_s, hour_s + 3600),)
+    widest_m = float(rng.uniform(LANE_WIDEST_LOW_M, LANE_WIDEST_HIGH_M))
     rounds: list[Round] = []
     line: list[tuple[float, float]] = [(float(from_s), percent)]
     for number, (start_s, end_s) in enumerate(_slots(robot.aisle)):
-        due = _drive(robot, number, start_s, end_s, rng)  # drawn in any case, so that chance stays in step
+        due = _drive(robot, number, (start_s, end_s), widest_m, rng)  # drawn in any case, so that chance stays in step
         broken = any(start_s < fault_end_s and fault_start_s < due.end_s for fault_start_s, fault_end_s in faults)
         if start_s < from_s or broken:
             continue
