@@ -89,9 +89,14 @@ class SitePage:
                 self._encoded = (position, msgspec.json.encode(whole))
             return self._encoded
 
+    async def past(self, now_ms: int) -> Past:
+        """Give what the facts say, not older than `PAST_S`."""
+        async with self._busy:
+            await self._ask_facts_if_due(now_ms)
+            return self._past
+
     async def _refresh(self, now_ms: int) -> None:
-        if monotonic() - self._past_at >= PAST_S or self._ledger is None:
-            await self._ask_facts(now_ms)
+        await self._ask_facts_if_due(now_ms)
         now = (self._past_at, self._live.revision, self._alerts_changed)
         if self._ledger is None or (now == self._painted and self._picture is not None):
             return
@@ -111,7 +116,9 @@ class SitePage:
         elif before is not None:
             self.stream.restart()
 
-    async def _ask_facts(self, now_ms: int) -> None:
+    async def _ask_facts_if_due(self, now_ms: int) -> None:
+        if monotonic() - self._past_at < PAST_S and self._ledger is not None:
+            return
         self._ledger = await asyncio.to_thread(self._facts.ledger, self._site)
         past = await asyncio.to_thread(self._facts.past, self._site, now_ms)
         devices = self._live.devices.items()
