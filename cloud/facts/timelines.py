@@ -7,6 +7,7 @@ Of the claims about one point, the one with the latest `from_ms` counts. It last
 gap-free runs lengthen for polled devices, then for `hold_ms`, then the point is unknown.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,9 @@ from devices.reading import Bytes8, Floats, Int64s
 from devices.states import Counts, EquipmentState, SpaceState
 
 EQUIPMENT_STATES = tuple(EquipmentState)  # a code is an index; never reorder, the codes are stored
-SPACE_STATES = tuple(SpaceState)
 UNKNOWN = EQUIPMENT_STATES.index(EquipmentState.UNKNOWN)
 FAULT = EQUIPMENT_STATES.index(EquipmentState.FAULT)
+SPACE_CODES = {SpaceState.FREE: 0, SpaceState.OCCUPIED: 1, SpaceState.UNKNOWN: UNKNOWN}
 SILENT = 0x80  # set on FAULT that is kept although contact is lost
 STATE_BITS = 0x7F
 NEVER_MS = 2**62
@@ -130,16 +131,22 @@ COUNTING: dict[Counts, tuple[int, ...]] = {
 
 
 def device_day(
-    claims: Claims, confirming: Confirming, carry: Carry, rules: Sequence[tuple[int, Judge]], from_ms: int, to_ms: int
+    claims: Claims,
+    confirming: Confirming,
+    rules: Sequence[tuple[int, Judge]],
+    from_ms: int,
+    to_ms: int,
+    *,
+    faulty: bool,
 ) -> tuple[Timeline, Carry]:
     """States of a device in [from_ms, to_ms), and what the next day must know.
 
-    `claims` hold those of the carry too. `rules` are judges with the moment from which each applies, ascending,
-    the first not later than `from_ms`. A judge is asked once per distinct combination of values.
+    `claims` hold those of the carry too; `faulty` is the carry's. `rules` are judges with the moment from which each
+    applies, ascending, the first not later than `from_ms`. A judge is asked once per distinct combination of values.
     """
     steps, carried = point_steps(claims, confirming, from_ms, to_ms)
     timeline = judged(steps, rules, from_ms, to_ms)
-    timeline, faulty = keep_faults(timeline, faulty=carry.faulty)
+    timeline, faulty = keep_faults(timeline, faulty=faulty)
     return timeline, Carry(carried, faulty)
 
 
@@ -147,7 +154,7 @@ def point_steps(
     claims: Claims, confirming: Confirming, from_ms: int, to_ms: int
 ) -> tuple[dict[str, Steps], tuple[Carried, ...]]:
     """Each point over [from_ms, to_ms), and the claims that count at its end."""
-    ends, stopped = _lengthened(claims, confirming)
+    ends = _lengthened(claims, confirming)
     steps: dict[str, Steps] = {}
     carried: list[Carried] = []
     order = np.lexsort((claims.frame, claims.from_ms, claims.point))
@@ -159,15 +166,20 @@ def point_steps(
             continue
         rows, last = _winners(claims, rows)
         starts = claims.from_ms[rows[last]]
-        until = np.maximum.reduceat(ends[rows], _begins(last)) + claims.hold_ms[rows[last]]
+        until = np.maximum.reduceat(ends.to_ms[rows], _begins(last)) + claims.hold_ms[rows[last]]
         steps[name] = _steps(starts, until, claims.value[rows[last]], from_ms, to_ms)
         group = rows[_begins(last)[-1] :]
-        carried.extend(_carry_out(claims, confirming, name, group, ends, stopped, to_ms))
+        carried.extend(_carry_out(claims, confirming, group, ends, to_ms))
     return steps, tuple(carried)
 
 
-def _lengthened(claims: Claims, confirming: Confirming) -> tuple[Int64s, NDArray[np.bool_]]:
-    """The end of each claim without its hold, and whether a stop (rather than a run's end) made it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ends:
+    to_ms: Int64s  # of each claim, lengthened, without its hold
+    stopped: NDArray[np.bool_]  # whether its point stopped answering at some time after it
+
+
+def _lengthened(claims: Claims, confirming: Confirming) -> _Ends:
     run_from, run_to = confirming.run_from_ms[claims.frame], confirming.run_to_ms[claims.frame]
     # A value that had gone stale before the run began was sealed in it as history, not as something still seen.
     alive = claims.lasting & (claims.to_ms + claims.hold_ms >= run_from)
@@ -178,8 +190,7 @@ def _lengthened(claims: Claims, confirming: Confirming) -> tuple[Int64s, NDArray
             if scope in confirming.stops:
                 mine = np.flatnonzero(claims.point == index)
                 stop[mine] = np.minimum(stop[mine], _first_stop(confirming.stops[scope], claims.to_ms[mine]))
-    ends = np.maximum(claims.to_ms, np.minimum(reach, stop))
-    return ends, stop < NEVER_MS
+    return _Ends(np.maximum(claims.to_ms, np.minimum(reach, stop)), stop < NEVER_MS)
 
 
 def _first_stop(stops: tuple[Int64s, Int64s], after_ms: Int64s) -> Int64s:
@@ -222,26 +233,28 @@ def _steps(starts: Int64s, until: Int64s, values: Floats, from_ms: int, to_ms: i
     return Steps(times, what)
 
 
-def _carry_out(
-    claims: Claims, confirming: Confirming, name: str, group: Int64s, ends: Int64s,
-    stopped: NDArray[np.bool_], to_ms: int,
-) -> list[Carried]:  # fmt: skip
+def _carry_out(claims: Claims, confirming: Confirming, group: Int64s, ends: _Ends, to_ms: int) -> list[Carried]:
     """The claim in force at the end of the day: what is settled in one row, and one per run that may go on."""
     winner = int(group[-1])
-    settled_to = min(int(ends[group].max()), to_ms)
-    rows = [Carried(name, int(claims.from_ms[winner]), settled_to, float(claims.value[winner]),
-                    int(claims.hold_ms[winner]), claims.frames[claims.frame[winner]], lasting=False)]  # fmt: skip
+    settled = Carried(
+        point=claims.points[int(claims.point[winner])],
+        from_ms=int(claims.from_ms[winner]),
+        to_ms=min(int(ends.to_ms[group].max()), to_ms),
+        value=float(claims.value[winner]),
+        hold_ms=int(claims.hold_ms[winner]),
+        key=claims.frames[claims.frame[winner]],
+        lasting=False,
+    )
     open_runs: dict[bytes, Carried] = {}
     for row in group.tolist():
-        frame = int(claims.frame[row])
-        goes_on = claims.lasting[row] and confirming.run_to_ms[frame] >= to_ms
-        if goes_on and not (stopped[row] and ends[row] < to_ms):
+        frame, end_ms = int(claims.frame[row]), min(int(ends.to_ms[row]), to_ms)
+        stopped = ends.stopped[row] and end_ms < to_ms
+        if claims.lasting[row] and not stopped and confirming.run_to_ms[frame] >= to_ms:
             key = claims.frames[frame]
             run = key.epoch + int(confirming.run_from_ms[frame]).to_bytes(8, "big", signed=True)
-            open_runs[run] = msgspec.structs.replace(
-                rows[0], to_ms=min(int(ends[row]), to_ms), key=key, lasting=True
-            )  # rows come in the order of their keys, so the last one stays
-    return [*rows, *(open_runs[run] for run in sorted(open_runs))]
+            # Rows come in the order of their keys, so the last one of a run stays.
+            open_runs[run] = msgspec.structs.replace(settled, to_ms=end_ms, key=key, lasting=True)
+    return [settled, *(open_runs[run] for run in sorted(open_runs))]
 
 
 def judged(steps: Mapping[str, Steps], rules: Sequence[tuple[int, Judge]], from_ms: int, to_ms: int) -> Timeline:
@@ -260,7 +273,7 @@ def judged(steps: Mapping[str, Steps], rules: Sequence[tuple[int, Judge]], from_
 
 
 def _judge(rules: Sequence[tuple[int, Judge]], row: Floats, names: Sequence[str]) -> int:
-    values = {name: None if value != value else value for name, value in zip(names, row.tolist(), strict=False)}
+    values = {name: None if math.isnan(value) else value for name, value in zip(names, row.tolist(), strict=False)}
     return rules[int(row[-1])][1](values)
 
 
@@ -290,7 +303,7 @@ def debounced(timeline: Timeline, debounce_ms: int) -> Timeline:
 
     The last one is cut by the end of what is known and may yet grow. Silence while in FAULT is FAULT.
     """
-    codes = timeline.codes & STATE_BITS
+    codes = (timeline.codes & STATE_BITS).astype(np.uint8)
     plain = changes_only(timeline.starts, codes, timeline.end_ms)
     long = plain.ends - plain.starts >= debounce_ms
     long[0] = long[-1] = True
