@@ -1,112 +1,12 @@
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from cloud.alerts.engine import AlertEngine, Watched
 from cloud.alerts.lifecycle import Acknowledged, AlreadyAcknowledged, Handling, Machine, Resolved
-from cloud.alerts.store import AlertStore, Filter, VersionMismatch
-from cloud.facts.database import open_database
-from cloud.live import LiveState
-from devices.columns import Numbers
-from devices.frame import Content, Frame, Header, Origin
-from devices.profile import load_profiles
-from devices.reading import Lane, Series
-from devices.records import DeviceInfo, Inventory, ProfileText, Record
-
-SITE = "jinji-lake"
-START_MS = 1_780_000_000_000
-PROFILE = load_profiles()["generic-di"]
-POINT = min(PROFILE.state_points)
-
-
-class Watch:
-    def __init__(self, equipment: Sequence[Watched]) -> None:
-        self._equipment = equipment
-
-    def sites(self) -> list[str]:
-        return [SITE]
-
-    def equipment(self, site: str) -> Sequence[Watched]:
-        return self._equipment if site == SITE else ()
-
-    def gateways(self, site: str) -> list[str]:
-        return ["gw-1"] if site == SITE else []
-
-
-class World:
-    """A site with one class A pump behind one gateway, and a clock that the test moves."""
-
-    def __init__(self, database: Path) -> None:
-        self.now_ms = START_MS
-        self._seq = 0
-        self._database = open_database(database)
-        self.store = AlertStore(self._database)
-        self.live = LiveState()
-        watch = Watch([Watched("pump-3", "di-1", "A")])
-        self.engine = AlertEngine(self.store, self.live, watch, lambda: self.now_ms)
-
-    def close(self) -> None:
-        self._database.dispose()
-
-    def frame(self, *records: Record, value: float | None = None, origin: Origin = Origin.LIVE) -> None:
-        self._seq += 1
-        header = Header(
-            gateway="gw-1",
-            lane=Lane.EVENTS,
-            epoch=bytes(8),
-            seq=self._seq,
-            key_id="",
-            clock_run=bytes(8),
-            monotonic_ms=self.now_ms,
-            from_ms=self.now_ms - 1000,
-            to_ms=self.now_ms,
-            trusted=True,
-            uncertainty_ms=0,
-            keyframe=False,
-            origin=origin,
-            previous_hash=b"",
-            previous_epoch=None,
-            readings=1,
-            body_bytes=0,
-        )
-        numbers = Numbers.empty() if value is None else Numbers.of([0], [self.now_ms], [value], [0])
-        series = (Series("di-1", POINT, "", 60),)
-        self.live.frames_arrived(SITE, [Frame(header, Content(series, numbers, records=records), b"")], self.now_ms)
-
-    def inventory(self) -> None:
-        info = DeviceInfo("di-1", PROFILE.id, PROFILE.hash, ((POINT, ""),), 1.0, 60, pushes=False)
-        self.frame(ProfileText(PROFILE.hash, PROFILE.text), Inventory(self.now_ms, "0", "", (info,)))
-
-    async def after(self, seconds: float, value: float | None = None) -> None:
-        """Let time pass, with or without a frame at the end of it."""
-        self.now_ms += round(seconds * 1000)
-        if value is not None:
-            self.frame(value=value)
-        await self.engine.evaluate(SITE)
-
-    def kinds(self) -> list[str]:
-        [alert] = self.engine.open_alerts(SITE)
-        return [entry.kind for entry in self.store.history(alert)]
-
-
-@contextmanager
-def started(database: Path) -> Iterator[World]:
-    world = World(database)
-    try:
-        yield world
-    finally:
-        world.close()
-
-
-def faulty() -> float:
-    return next(value for value in (0.0, 1.0) if PROFILE.rules and PROFILE.rules.state({POINT: value}).name == "FAULT")
-
-
-FAULT = faulty()
-FINE = 1.0 - FAULT
+from cloud.alerts.store import Filter, VersionMismatch
+from devices.frame import Origin
+from tests.cloud.live_world import FAULT, FINE, SITE, START_MS, started
 
 
 async def test_a_fault_that_lasts_its_delay_raises_red_with_its_true_start(tmp_path: Path) -> None:
