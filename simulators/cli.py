@@ -64,6 +64,7 @@ def run_until_signal(work: Coroutine[None, None, object]) -> None:
 
 @app.command()
 def run(
+    *,
     folder: Folder,
     mqtt_port: BrokerPort = 1883,
     mqtt_host: BrokerHost = "127.0.0.1",

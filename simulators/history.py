@@ -7,7 +7,6 @@ as the live simulation, so that the present continues them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -20,7 +19,7 @@ from simulators.curves import CURVES, Floats
 from simulators.day import DAY_S, days_between
 from simulators.occupancy import ParkingDay
 from simulators.patrol import RobotDay, Round
-from simulators.script import Mode, Seconds, Timeline, chance
+from simulators.script import Mode, Seconds, chance
 from simulators.site import MAP_ID, Equipment, Kind, Robot, Site, Space
 
 POSE_EVERY_S = 4.8  # legs of more than 5 s do not count for coverage
@@ -97,11 +96,10 @@ def _phase_s(name: str, every_s: int) -> int:
     return sum(name.encode()) * 7 % every_s
 
 
-def _equipment(
-    lines: Lines, one: Equipment, day: date, timeline: Timeline, profile: LoadedProfile, rng: np.random.Generator
-) -> None:
+def _equipment(lines: Lines, one: Equipment, script: Day, profile: LoadedProfile, rng: np.random.Generator) -> None:
     curve = CURVES[one.kind]
-    ordinal = day.toordinal()
+    ordinal = script.day.toordinal()
+    timeline = script.equipment[one.id]
     noises: dict[int, Floats] = {}
     for point in profile.points:
         if one.kind is Kind.METER and point not in _EVERY_S:
@@ -188,7 +186,7 @@ def day_lines(site: Site, seed: int, script: Day, profiles: dict[str, LoadedProf
     lines = Lines(script.start_ms)
     rng = chance(seed, script.day, _STREAM_NOISE)
     for one in site.equipment:
-        _equipment(lines, one, script.day, script.equipment[one.id], profiles[one.profile], rng)
+        _equipment(lines, one, script, profiles[one.profile], rng)
     _parking(lines, site.spaces, script.parking)
     for robot in site.robots:
         _robot(lines, robot, script.robots[robot.id])

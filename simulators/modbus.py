@@ -93,7 +93,7 @@ class SimulatedDevice:
             return
         table.update(zip(range(point.address, point.address + len(words)), words, strict=True))
 
-    async def answer(
+    async def answer(  # noqa: PLR0917 - pymodbus's signature
         self, code: int, start: int, address: int, count: int, registers: list[int], written: object | None
     ) -> ExcCodes | None:
         """Fills in pymodbus's own registers just before it answers from them."""
