@@ -69,6 +69,8 @@ class Processor:
         self._engine = engine
         self._positions = {lane: position_of(engine, _reader(lane)) for lane in Lane}
         self._listeners: list[Listener] = []
+        self._arrived = log.subscribe()
+        self._stopping = False
 
     @property
     def is_current(self) -> bool:
@@ -80,11 +82,10 @@ class Processor:
         self._listeners.append(listener)
 
     async def run(self) -> None:
-        """Process what is there and what comes, until cancelled."""
-        arrived = self._log.subscribe()
+        """Process what is there and what comes, until `stop`."""
         pause_s = RETRY_FIRST_S
-        while True:
-            arrived.clear()
+        while not self._stopping:
+            self._arrived.clear()
             try:
                 count = await self.step()
                 pause_s = RETRY_FIRST_S
@@ -93,10 +94,15 @@ class Processor:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, RETRY_MAX_S)
                 continue
-            if not count:
-                await arrived.wait()
+            if not count and not self._stopping:
+                await self._arrived.wait()
             elif count < BATCH_FRAMES:
                 await asyncio.sleep(GATHER_S)
+
+    def stop(self) -> None:
+        """Let `run` end after the batch at hand."""
+        self._stopping = True
+        self._arrived.set()
 
     async def step(self) -> int:
         """Process one batch; how many frames it had. Raises Transient, then nothing of it counts."""

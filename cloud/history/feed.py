@@ -28,13 +28,14 @@ class HistoryFeed:
         self._writer = writer
         self._now_ms = now_ms
         self._positions = {lane: writer.position(lane) for lane in Lane}
+        self._arrived = log.subscribe()
+        self._stopping = False
 
     async def run(self) -> None:
-        """Feed what is there and what comes, until cancelled."""
-        arrived = self._log.subscribe()
+        """Feed what is there and what comes, until `stop`."""
         pause_s = RETRY_FIRST_S
-        while True:
-            arrived.clear()
+        while not self._stopping:
+            self._arrived.clear()
             try:
                 busy = await asyncio.to_thread(self.step)
                 pause_s = RETRY_FIRST_S
@@ -43,13 +44,18 @@ class HistoryFeed:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, RETRY_MAX_S)
                 continue
-            if busy:
+            if busy or self._stopping:
                 continue
             try:
                 async with asyncio.timeout(MAINTENANCE_S):
-                    await arrived.wait()
+                    await self._arrived.wait()
             except TimeoutError:
                 pass  # nothing came: time for the next maintenance
+
+    def stop(self) -> None:
+        """Let `run` end after the batch at hand."""
+        self._stopping = True
+        self._arrived.set()
 
     def step(self) -> bool:
         """Feed one batch, then let the writer tidy. Whether anything was fed. Raises Transient."""

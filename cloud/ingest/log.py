@@ -66,6 +66,10 @@ class FrameLog(Protocol):
         """Give the position behind the last durable entry."""
         ...
 
+    def since(self, lane: Lane, received_ms: int) -> int:
+        """Find a position behind which everything lies that was received from then on, and not much more."""
+        ...
+
     def subscribe(self) -> asyncio.Event:
         """Make an event that is set after every commit; whoever waits for it clears it before reading."""
         ...

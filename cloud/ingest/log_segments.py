@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from cloud.ingest.log import LogEntry, Received
+from cloud.ingest.log import FIRST_POSITION, LogEntry, Received
 from devices.errors import StorageUnavailable
 from devices.reading import Lane
 from devices.segments import Damage, Position, Record, Segments, scan_segment, segment_numbers, write_durably
@@ -91,6 +91,17 @@ class SegmentLog:
         event = asyncio.Event()
         self._subscribers.append((asyncio.get_running_loop(), event))
         return event
+
+    def since(self, lane: Lane, received_ms: int) -> int:
+        """See `FrameLog.since`."""
+        folder = self._folder / str(lane)
+        found = FIRST_POSITION
+        for number in segment_numbers(folder):
+            first = next((one for one in scan_segment(folder, number) if isinstance(one, Record)), None)
+            if first is None or _entry(first).received_ms >= received_ms:
+                break
+            found = _packed(first.position)
+        return found
 
     def close(self) -> None:
         """Write what waits, then close. Closing twice is fine."""

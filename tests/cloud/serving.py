@@ -19,12 +19,11 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
     """Gives the server's address, `http://127.0.0.1:port`."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         task = asyncio.create_task(server.serve([listening]), name="server")
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         while not server.started:
             assert not task.done()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # poll: uvicorn tells nobody that it has started
         try:
             yield address
         finally:

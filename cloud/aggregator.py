@@ -1,0 +1,209 @@
+"""The aggregator: builds every part, runs them in one process, stops them in the order data flow.
+
+The one module of the cloud that sees all parts and reads the clock.
+"""
+
+import asyncio
+import fcntl
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Response
+
+from cloud.api.problems import RequestGuard, install_problems
+from cloud.facts.database import open_database
+from cloud.history.embedded import EmbeddedHistory
+from cloud.history.feed import HistoryFeed
+from cloud.history.store import HistoryWriter
+from cloud.ingest.admission import Admission
+from cloud.ingest.gateways import GatewayRegister
+from cloud.ingest.identities import Identities
+from cloud.ingest.log_segments import SegmentLog
+from cloud.ingest.receive import receiving
+from cloud.ingest.tokens import Tokens
+from cloud.live import LiveState
+from cloud.processor import Processor
+from devices.errors import ConfigurationError, Permanent, Problem
+
+OPEN_REQUESTS_S = 1.5  # how long a stop waits for requests that are being answered
+LAST_BATCH_S = 5.0  # how long it waits for the batch at hand of each reader
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `gatehouse cloud run` is told. Port 0 lets the system choose."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where things are in a data directory."""
+
+    root: Path
+
+    @property
+    def log(self) -> Path:
+        """The frames: the one thing that cannot be computed again."""
+        return self.root / "log"
+
+    @property
+    def gateways(self) -> Path:
+        """Gateways and their keys."""
+        return self.root / "gateways.sqlite"
+
+    @property
+    def facts(self) -> Path:
+        """Facts, inputs and records."""
+        return self.root / "facts.sqlite"
+
+    @property
+    def history(self) -> Path:
+        """The embedded history."""
+        return self.root / "history"
+
+
+class InUse(Permanent):
+    """Another aggregator works in this data directory."""
+
+
+def server_now_ms() -> int:
+    """Server time: Unix ms UTC."""
+    return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def owning(data_dir: Path) -> Iterator[Places]:
+    """Be the one aggregator of a data directory. Raises InUse, or ConfigurationError when it cannot be used."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "aggregator.lock").open("w")
+    except OSError as error:
+        raise ConfigurationError([Problem(str(data_dir), 0, 0, f"cannot be used: {error.strerror}")]) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(f"another aggregator works in {data_dir}") from None
+        yield Places(data_dir)
+
+
+class Aggregator:
+    """Everything, built and connected; belongs to the running event loop."""
+
+    def __init__(self, places: Places) -> None:
+        self.log = SegmentLog(places.log)
+        self.keys = GatewayRegister(places.gateways)
+        self.facts = open_database(places.facts)
+        self.live = LiveState()
+        self.admission = Admission(self.log, self.keys, Identities.of_log(self.log), server_now_ms)
+        self.processor = Processor(self.log, self.keys, self.facts)
+        self.processor.listen(self.live.frames_arrived)
+        self.history = EmbeddedHistory(places.history, self.log.log_id)
+        self.writers: list[HistoryWriter] = [self.history]
+        self.feeds = [HistoryFeed(self.log, self.keys, writer, server_now_ms) for writer in self.writers]
+        self.app = self._app()
+
+    def _app(self) -> FastAPI:
+        app = FastAPI(title="Gatehouse", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
+        install_problems(app)
+        app.add_middleware(RequestGuard, unbounded=("/frames",))
+        app.include_router(receiving(self.admission, Tokens(self.keys), server_now_ms))
+        app.add_api_route("/healthz", self._health, methods=["GET"], include_in_schema=False)
+        return app
+
+    async def _health(self) -> Response:
+        return Response('{"status":"ok"}', media_type="application/json")
+
+    async def run(self, listening: socket.socket, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set; then stop intake, readers, stores, in this order."""
+        server = _Server(
+            uvicorn.Config(
+                self.app,
+                loop="none",
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        readers: list[Processor | HistoryFeed] = [self.processor, *self.feeds]
+        async with asyncio.TaskGroup() as group:
+            reading = [group.create_task(one.run(), name=type(one).__name__) for one in readers]
+            serving = group.create_task(server.serve([listening]), name="server")
+            stopped = group.create_task(stop.wait(), name="stop")
+            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            server.should_exit = True
+            await asyncio.wait({serving}, timeout=OPEN_REQUESTS_S)
+            for one in readers:
+                one.stop()
+            _, late = await asyncio.wait(reading, timeout=LAST_BATCH_S)
+            for task in (serving, stopped, *late):
+                task.cancel()
+
+    def close(self) -> None:
+        """Close everything, the log last: what reads it is gone by then."""
+        for writer in self.writers:
+            writer.close()
+        self.facts.dispose()
+        self.keys.close()
+        self.log.close()
+
+
+class _Server(uvicorn.Server):
+    """Signals are the aggregator's own matter: it stops more than the server."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGINT or SIGTERM. Raises InUse, ConfigurationError or StorageUnavailable before it serves."""
+    with owning(settings.data_dir) as places, _listening(settings) as listening:
+        runner = asyncio.Runner(loop_factory=_loop_factory())
+        with runner:
+            runner.run(_serve(places, listening))
+
+
+async def _serve(places: Places, listening: socket.socket) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    aggregator = Aggregator(places)
+    try:
+        host, port = listening.getsockname()[:2]
+        _log.info("serving", address=f"http://{host}:{port}", data_dir=str(places.root))
+        await aggregator.run(listening, stop)
+    finally:
+        aggregator.close()
+
+
+def _listening(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+    except OSError as error:
+        place = f"{settings.host}:{settings.port}"
+        raise ConfigurationError([Problem(place, 0, 0, f"cannot listen there: {error.strerror or error}")]) from error
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:  # not there for every machine: the standard loop does
+        return None
+    return uvloop.Loop

@@ -1,0 +1,103 @@
+"""`gatehouse cloud`: the aggregator from the command line."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devices.errors import ConfigurationError, GatehouseError
+
+EXIT_FAILURE, EXIT_CONFIGURATION = 1, 3
+
+app = typer.Typer(no_args_is_help=True, help="The aggregator: takes frames, computes indicators, serves the page.")
+gateway = typer.Typer(no_args_is_help=True, help="Gateways and their keys. Works while the aggregator runs.")
+ledger = typer.Typer(no_args_is_help=True, help="What there is at a site. Works while the aggregator runs.")
+set_aside = typer.Typer(no_args_is_help=True, help="Frames in the log that could not be used.")
+app.add_typer(gateway, name="gateway")
+app.add_typer(ledger, name="ledger")
+app.add_typer(set_aside, name="set-aside")
+
+DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the aggregator keeps everything.")]
+DATA_DIR = Path("cloud-data")
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """Turn our own errors into one line each and an exit code."""
+    try:
+        yield
+    except ConfigurationError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_CONFIGURATION) from None
+    except GatehouseError as error:
+        typer.echo(f"gatehouse cloud: {error}", err=True)
+        raise typer.Exit(EXIT_FAILURE) from None
+
+
+@app.command("run")
+def run_aggregator(
+    data_dir: DataDir = DATA_DIR,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 lets the system choose.", min=0, max=65535)] = 8080,
+) -> None:
+    """Run the aggregator until SIGINT or SIGTERM."""
+    from cloud.aggregator import Settings, run
+
+    with _reporting():
+        run(Settings(data_dir, host, port))
+
+
+@gateway.command("add")
+def add_gateway(
+    name: Annotated[str, typer.Argument(metavar="GATEWAY", help="The id in the gateway's site.yaml.")],
+    site: Annotated[str, typer.Option(help="The site it belongs to.")],
+    public_key: Annotated[str, typer.Option(help="What `gatehouse edge key` printed.")],
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Let a gateway deliver, or give it a further key."""
+    from cloud.aggregator import Places, server_now_ms
+    from cloud.ingest.gateways import GatewayRegister, parse_public_key
+
+    with _reporting():
+        key = parse_public_key(public_key)
+        register = GatewayRegister(Places(data_dir).gateways)
+        try:
+            register.add(name, site, key, server_now_ms())
+        finally:
+            register.close()
+
+
+@gateway.command("list")
+def list_gateways(data_dir: DataDir = DATA_DIR) -> None:
+    """Gateways with their sites and the ids of their keys."""
+    from cloud.aggregator import Places
+    from cloud.ingest.gateways import GatewayRegister
+
+    register = GatewayRegister(Places(data_dir).gateways)
+    for one in register.all():
+        keys = " ".join(f"{key.id}{'' if key.revoked_ms is None else ' (revoked)'}" for key in one.keys)
+        typer.echo(f"{one.id}\t{one.site}\t{keys}")
+    register.close()
+
+
+@set_aside.command("list")
+def list_set_aside(data_dir: DataDir = DATA_DIR) -> None:
+    """Frames that are in the log but not in the facts, and why."""
+    from cloud.aggregator import Places
+    from cloud.facts.database import open_database
+    from cloud.facts.progress import frames_set_aside
+    from devices.instants import format_instant
+
+    with _reporting():
+        facts = open_database(Places(data_dir).facts)
+        for one in frames_set_aside(facts):
+            name = f"{one.gateway or '?'} {one.lane} {one.epoch.hex() or '?'} {'?' if one.seq is None else one.seq}"
+            typer.echo(f"{format_instant(one.received_ms)}\t{name}\t{one.reason}")
+        facts.dispose()
+
+
+if __name__ == "__main__":
+    sys.exit(app())
