@@ -3,7 +3,7 @@
 set -euo pipefail
 bin=$1
 "$bin/python" -m pip install -q pip-tools
-for name in edge cloud dev; do
+for name in edge cloud simulators dev; do
   CUSTOM_COMPILE_COMMAND="make lock" "$bin/python" -m piptools compile -q --strip-extras --allow-unsafe --generate-hashes \
     --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --resolver=backtracking \
     $([ "$name" = dev ] && echo "--extra edge --extra cloud --extra simulators --extra dev --build-deps-for wheel --build-deps-for editable" || echo "--extra $name") \
