@@ -92,6 +92,8 @@ class RequestGuard:
 
         async def answer(message: Message) -> None:
             nonlocal answered
+            if bounded and taken > BODY_BYTES_MAX:
+                return  # whatever the route makes of a body cut off, 413 is the answer
             if message["type"] == "http.response.start":
                 answered = True
                 if all(name.lower() != b"x-request-id" for name, _ in message["headers"]):
@@ -113,7 +115,11 @@ class RequestGuard:
         except Problem as problem:
             if answered:
                 raise
-            await problem_response(problem, instance=scope["path"], request_id=request_id)(scope, receive, answer)
+            await problem_response(problem, instance=scope["path"], request_id=request_id)(scope, receive, send)
+        else:
+            if bounded and taken > BODY_BYTES_MAX and not answered:
+                refusal = problem_response(too_large(), instance=scope["path"], request_id=request_id)
+                await refusal(scope, receive, send)
 
 
 def too_large() -> Problem:

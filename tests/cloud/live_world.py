@@ -50,6 +50,16 @@ class World:
         self._database.dispose()
 
     def frame(self, *records: Record, value: float | None = None, origin: Origin = Origin.LIVE) -> None:
+        """Let a frame arrive, with a value of the pump's state input or without one."""
+        numbers = Numbers.empty() if value is None else Numbers.of([0], [self.now_ms], [value], [0])
+        self._arrive(Content((Series("di-1", POINT, "", 60),), numbers, records=records), origin)
+
+    def frame_of(self, device: str, point: str, value: float) -> None:
+        """Let a frame arrive with one value of any device."""
+        numbers = Numbers.of([0], [self.now_ms], [value], [0])
+        self._arrive(Content((Series(device, point, "", 60),), numbers), Origin.LIVE)
+
+    def _arrive(self, content: Content, origin: Origin) -> None:
         self._seq += 1
         header = Header(
             gateway="gw-1",
@@ -70,9 +80,7 @@ class World:
             readings=1,
             body_bytes=0,
         )
-        numbers = Numbers.empty() if value is None else Numbers.of([0], [self.now_ms], [value], [0])
-        series = (Series("di-1", POINT, "", 60),)
-        self.live.frames_arrived(SITE, [Frame(header, Content(series, numbers, records=records), b"")], self.now_ms)
+        self.live.frames_arrived(SITE, [Frame(header, content, b"")], self.now_ms)
 
     def inventory(self) -> None:
         info = DeviceInfo("di-1", PROFILE.id, PROFILE.hash, ((POINT, ""),), 1.0, 60, pushes=False)
