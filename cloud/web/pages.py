@@ -11,7 +11,8 @@ from importlib.resources.abc import Traversable
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-LANGUAGES = ("en", "zh-CN")
+from devices.words import LANGUAGES, WORDS_FOLDER
+
 HASH_CHARACTERS = 12
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
@@ -125,10 +126,9 @@ def _media_type(path: str) -> str:
 
 
 def _catalogues() -> dict[str, Asset]:
-    words = files("devices") / "words"
     return {
         f"/i18n/{language}.json": Asset(
-            f"/i18n/{language}.json", (words / f"{language}.json").read_bytes(), "application/json"
+            f"/i18n/{language}.json", (WORDS_FOLDER / f"{language}.json").read_bytes(), "application/json"
         )
         for language in LANGUAGES
     }

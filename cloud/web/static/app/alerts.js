@@ -4,9 +4,10 @@ import { html, useEffect, useRef, useState } from "../vendor/preact-bundle.js";
 import { ApiError, post } from "./api.js";
 import { SeverityCounts } from "./cards.js";
 import { check, severityIcon } from "./icons.js";
-import { ago, clock, dayAndClock, exactTime } from "./numbers.js";
+import { Ago } from "./ago.js";
+import { clock, dayAndClock } from "./numbers.js";
 import { takeAlerts } from "./protocol.js";
-import { actor, alerts, equipment, now, remember, robots, select, selected } from "./store.js";
+import { actor, alerts, equipment, remember, robots, select, selected } from "./store.js";
 import { called, say } from "./words.js";
 
 const NAME_CHARACTERS_MAX = 60;
@@ -84,7 +85,7 @@ function AlertItem({ alert }) {
     <div class="alert-top">
       <span class="tag ${alert.severity}">${severityIcon(alert.severity)}${severity}</span>
       ${alert.condition === "cleared" && html`<span class="tag ok">${check()}${say("page.alerts.cleared")}</span>`}
-      <span title=${exactTime(alert.opened_at)}>${ago(now.value - Date.parse(alert.opened_at))}</span>
+      <${Ago} at=${alert.opened_at} />
       ${alert.count > 1 && html`<span title=${say("page.alerts.count_hint")}>×${alert.count}</span>`}
       <span class="thing">${row ? row.code : called(alert.thing_name)}</span>
     </div>
@@ -92,7 +93,7 @@ function AlertItem({ alert }) {
     ${alert.handling === "acknowledged"
       ? html`<p class="alert-meta" data-testid="acknowledged-by">
           ${say("page.alerts.acknowledged_by", { name: alert.acknowledged_by ?? "?" })}
-          ${alert.acknowledged_at && html` · <span title=${exactTime(alert.acknowledged_at)}>${ago(now.value - Date.parse(alert.acknowledged_at))}</span>`}
+          ${alert.acknowledged_at && html` · <${Ago} at=${alert.acknowledged_at} />`}
         </p>`
       : html`<${Acknowledge} alert=${alert} />`}
   </li>`;

@@ -21,9 +21,9 @@ const VERDICTS = /** @type {Record<string, {tone: string, icon: () => unknown}>}
 function Verdict({ item }) {
   if (item.target === null || item.verdict === null) return null;
   const look = VERDICTS[item.verdict] ?? VERDICTS.INDETERMINATE;
-  const label = say(`page.verdict.${item.verdict}`);
-  return html`<span class="tag ${look.tone}" data-testid="verdict" data-verdict=${item.verdict} title=${label}>
-    ${look.icon()}<span class="hidden-text">${label} </span>${say("page.target", { target: targetPercent(item.target) })}
+  const target = targetPercent(item.target);
+  return html`<span class="tag ${look.tone}" data-testid="verdict" data-verdict=${item.verdict} title=${say("page.target", { target })}>
+    ${look.icon()}${say(`page.verdict.${item.verdict}`, { target })}
   </span>`;
 }
 
@@ -46,7 +46,7 @@ function bounds(item) {
 function Age({ item }) {
   const age_ms = now.value - Date.parse(item.window.to);
   const old = age_ms > OLD_AFTER_MS || connection.value === "stale" || connection.value === "offline";
-  const text = age_ms < 5000 ? say("page.age.now") : ago(age_ms);
+  const text = ago(age_ms);
   return html`<span class="age ${old ? "old" : ""}" data-testid="age" title=${exactTime(item.window.to)}>
     ${old ? say("page.age.old", { age: text }) : text}
   </span>`;
@@ -58,7 +58,7 @@ function IndicatorCard({ id, neutral }) {
   const trend = trends.value.get(id);
   const range = item ? bounds(item) : "";
   return html`<section class="card kpi" data-testid="card-${id}" aria-label=${say(`page.card.${id}`)}>
-    <h2>${say(`page.card.${id}`)}</h2>
+    <div class="kpi-head"><h2>${say(`page.card.${id}`)}</h2>${item && html`<${Age} item=${item} />`}</div>
     ${item && item.value !== null
       ? html`<div class="value" data-testid="value">
           ${cutPercent(item.value, item)}<small>%</small>
@@ -68,8 +68,8 @@ function IndicatorCard({ id, neutral }) {
     ${trend && html`<div class="spark"><${Spark} items=${trend.items.slice(-48)} target=${trend.target} neutral=${neutral} /></div>`}
     <div class="facts">
       ${item && html`<${Verdict} item=${item} />`}
-      ${item && item.denominator > 0 && html`<span data-testid="counts">${counts(item)}</span>`}
-      ${item ? html`<${Age} item=${item} />` : html`<span>${say("page.card.waiting")}</span>`}
+      ${item && item.denominator > 0 && html`<span data-testid="counts" title=${item.unit === "ms" ? say("page.of.hours_hint") : undefined}>${counts(item)}</span>`}
+      ${!item && html`<span>${say("page.card.waiting")}</span>`}
     </div>
   </section>`;
 }
@@ -78,7 +78,7 @@ function AlertsCard() {
   const open = alerts.value;
   const waiting = open.filter((alert) => alert.handling === "new").length;
   return html`<section class="card kpi" data-testid="card-alerts" aria-label=${say("page.card.alerts")}>
-    <h2>${say("page.card.alerts")}</h2>
+    <div class="kpi-head"><h2>${say("page.card.alerts")}</h2></div>
     <div class="value" data-testid="value">${open.length}</div>
     <div class="facts">
       ${open.length === 0 ? html`<span class="tag ok">${check()}${say("page.alerts.none_short")}</span>` : html`<${SeverityCounts} />`}

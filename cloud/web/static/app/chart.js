@@ -5,15 +5,16 @@ import { cutPercent } from "./numbers.js";
 import { linePath, runs } from "./spark.js";
 import { say } from "./words.js";
 
-const HEIGHT = 190;
+const HEIGHT = 178;
+const LABEL_MIN_PX = 58;
 const LEFT = 46;
 const RIGHT = 10;
-const TOP = 26;
+const TOP = 12;
 const BOTTOM = 22;
 
 /** Round steps that give three to five lines. @param {number} low @param {number} high */
 function ticks(low, high) {
-  const step = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25].find((size) => (high - low) / size <= 4.5) ?? 0.25;
+  const step = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25].find((size) => (high - low) / size <= 5.5) ?? 0.25;
   const first = Math.ceil(low / step - 1e-9);
   return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, index) => (first + index) * step);
 }
@@ -95,11 +96,25 @@ function Drawing(props) {
       ${kind === "bars" ? bars(items, x, y, slot, at) : lines(items, x, y, target)}
       ${target !== null && html`<line class="target" x1=${LEFT} x2=${width - RIGHT} y1=${y(target)} y2=${y(target)} />`}
       <line class="axis" x1=${LEFT} x2=${width - RIGHT} y1=${HEIGHT - BOTTOM} y2=${HEIGHT - BOTTOM} />
-      ${items.map(([instant], index) => tick(instant, index) && html`<text x=${x(index)} y=${HEIGHT - 5} text-anchor="middle">${tick(instant, index)}</text>`)}
+      ${labels(items, tick, x).map(([at, text]) => html`<text x=${at} y=${HEIGHT - 5} text-anchor="middle">${text}</text>`)}
       ${pointed && kind === "line" && html`<line class="cross" x1=${x(at)} x2=${x(at)} y1=${TOP} y2=${HEIGHT - BOTTOM} />`}
     </svg>
     ${pointed && html`<div class="tip" style="left:${Math.min(Math.max(x(at), 90), width - 90)}px">${full(pointed[0])} · ${pointed[1] === null ? say("page.no_data") : `${cutPercent(pointed[1])} %`}</div>`}
   </div></div>`;
+}
+
+/**
+ * The wished labels from the newest back, without those that would run into their neighbour.
+ * @param {[string, number | null][]} items @param {(instant: string, index: number) => string} tick @param {(index: number) => number} x
+ */
+function labels(items, tick, x) {
+  /** @type {[number, string][]} */
+  const kept = [];
+  for (let index = items.length - 1; index >= 0; index -= 1) {
+    const text = tick(items[index][0], index);
+    if (text && (kept.length === 0 || kept[kept.length - 1][0] - x(index) >= LABEL_MIN_PX)) kept.push([x(index), text]);
+  }
+  return kept;
 }
 
 /** Room for the target and a little air; never a scale that makes a tenth of a percent look like a cliff. @param {number[]} values @param {number | null} target */

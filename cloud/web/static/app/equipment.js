@@ -2,8 +2,9 @@
 /** The equipment table: what is not OK first, filters, 24 h strip; a row and its dot on the plan select each other. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-bundle.js";
 import { stateLook } from "./icons.js";
-import { ago, cutPercent, exactTime, measured } from "./numbers.js";
-import { equipment, filter, now, select, selected } from "./store.js";
+import { Ago } from "./ago.js";
+import { cutPercent, measured } from "./numbers.js";
+import { equipment, filter, select, selected } from "./store.js";
 import { called, say } from "./words.js";
 
 const ROWS_FIRST = 24;
@@ -12,7 +13,7 @@ const STRIP_BAR = 4;
 
 const FILTERS = /** @type {Record<string, (state: string) => boolean>} */ ({
   all: () => true,
-  fault: (state) => state === "FAULT" || state === "EXT" || state === "DEGRADED",
+  fault: (state) => state === "FAULT",
   unknown: (state) => state === "UNKNOWN",
   maintenance: (state) => state === "PM" || state === "DRILL",
 });
@@ -63,8 +64,8 @@ function EquipmentRow({ id }) {
   return html`<tr ref=${element} aria-selected=${String(chosen)} data-testid="equipment-row" data-id=${id} onClick=${() => select("equipment", id, true)}>
     <td class="name"><button class="row-button">${called(row.name)}</button><span>${row.code}</span></td>
     <td class="state"><${StateTag} state=${row.state} /></td>
-    <td class="since muted" title=${row.since ? exactTime(row.since) : ""}>${row.since ? ago(now.value - Date.parse(row.since)) : "–"}</td>
-    <td class="value-cell number ${value === null ? "muted" : ""}">${value ?? say("page.no_data")}</td>
+    <td class="since muted">${row.since ? html`<${Ago} at=${row.since} />` : "–"}</td>
+    <td class="value-cell number ${value === null ? "muted" : ""}">${value ?? (row.value_unit === null ? "–" : say("page.no_data"))}</td>
     <td class="strip-cell"><${Strip} states=${row.strip} /><span class="hidden-text">${stripSummary(row.strip)}</span></td>
     <td class="intact number">${row.intact_24h === null ? html`<span class="muted">${say("page.no_data")}</span>` : `${cutPercent(row.intact_24h)} %`}</td>
   </tr>`;

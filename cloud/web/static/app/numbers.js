@@ -1,9 +1,10 @@
 // @ts-check
 /** How numbers, ages and times are written. Nothing here rounds into success. */
 import { site } from "./store.js";
-import { locale } from "./words.js";
+import { locale, say } from "./words.js";
 
 const EPSILON = 1e-9;
+const NOW_S = 5;
 const SYMBOLS = /** @type {Record<string, string>} */ ({
   percent: "%", celsius: "°C", kelvin: "K", volt: "V", ampere: "A", watt: "W", kilowatt: "kW", hertz: "Hz",
   watt_hour: "Wh", kilowatt_hour: "kWh", pascal: "Pa", bar: "bar", metre: "m", second: "s", hour: "h", rpm: "rpm",
@@ -42,6 +43,7 @@ export function measured(value, unit) {
 /** "6m ago", in the largest unit that fits. @param {number} age_ms */
 export function ago(age_ms) {
   const seconds = Math.max(0, Math.floor(age_ms / 1000));
+  if (seconds < NOW_S) return say("page.age.now");
   const format = new Intl.RelativeTimeFormat(locale.value, { style: "narrow", numeric: "always" });
   if (seconds < 60) return format.format(-seconds, "second");
   if (seconds < 3600) return format.format(-Math.floor(seconds / 60), "minute");

@@ -22,7 +22,7 @@ const SILENT = ["RUN", "STANDBY", "OFF_DUTY"];
 
 /** Patterns for what has no colour of its own: no data, closed. */
 export const patterns = () => html`<defs>
-  <pattern id="hatch" width="0.9" height="0.9" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="hatch-back" width="0.9" height="0.9" /><path class="hatch-line" d="M.2 0V.9" stroke-width="0.26" /></pattern>
+  <pattern id="hatch" width="0.8" height="0.8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="hatch-back" width="0.8" height="0.8" /><path class="hatch-line" d="M.2 0V.8" stroke-width="0.17" /></pattern>
   <pattern id="closed" width="1.2" height="1.2" patternUnits="userSpaceOnUse"><rect class="closed-back" width="1.2" height="1.2" /><path class="closed-line" d="M.2 .2 1 1M1 .2 .2 1" stroke-width="0.14" /></pattern>
 </defs>`;
 const FILLS = /** @type {Record<string, string>} */ ({ unknown: "url(#hatch)", closed: "url(#closed)" });
@@ -56,7 +56,7 @@ function RobotMark({ id, floor, frame, scale }) {
   const low = robot.battery !== null && robot.battery < BATTERY_LOW_PERCENT;
   return html`<g class="robot ${robot.state} ${chosen ? "selected" : ""} ${low ? "low" : ""}" data-kind="robot" data-id=${id} data-testid="robot" data-state=${robot.state}
       style="transform: translate(${x.toFixed(3)}px, ${y.toFixed(3)}px) scale(${scale.value.toFixed(5)})">
-    <circle class="halo" r="18" />
+    <circle class="halo" r=${chosen ? 17 : 18} />
     ${robot.heading !== null && html`<path class="nose" d="M20 0 10.5 -7.5V7.5Z" transform="rotate(${turn(frame, robot.heading).toFixed(1)})" />`}
     <circle class="ring" r="13" /><circle class="body" r="11" />
     <text>${label(robot)}</text>

@@ -101,12 +101,15 @@ function Drawing({ shown }) {
       ${layer("equipment") && html`<${EquipmentMarks} floor=${shown.id} frame=${frame} scale=${scale} />`}
       ${layer("robots") && html`<${Robots} floor=${shown.id} frame=${frame} scale=${scale} />`}
     </svg>
+    <${Chosen} />
+  </div>
+  <div class="plan-foot">
+    <${Legend} />
     <div class="plan-tools">
       <button class="button icon" data-testid="zoom-in" aria-label=${say("page.plan.zoom_in")} onClick=${() => step(BUTTON_STEP)}><span class="glyph-box">${plus()}</span></button>
       <button class="button icon" data-testid="zoom-out" aria-label=${say("page.plan.zoom_out")} onClick=${() => step(1 / BUTTON_STEP)}><span class="glyph-box">${minus()}</span></button>
       <button class="button icon" data-testid="zoom-fit" aria-label=${say("page.plan.fit")} onClick=${() => (view.value = all)}><span class="glyph-box">${fit()}</span></button>
     </div>
-    <${Chosen} />
   </div>`;
 }
 
@@ -115,7 +118,6 @@ export function Plan() {
   return html`<section class="card plan" aria-label=${say("page.plan.section")} data-testid="plan-card">
     <${Head} />
     ${shown ? html`<${Drawing} key=${shown.id} shown=${shown} />` : html`<div class="empty">${say("page.plan.empty")}</div>`}
-    ${shown && html`<${Legend} />`}
     <${RobotList} />
   </section>`;
 }

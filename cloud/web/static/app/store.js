@@ -65,7 +65,7 @@ export const selected = state(
   /** @type {import("./types.d.ts").Chosen | null} */ (chosenInAddress ? { kind: chosenInAddress[1], id: chosenInAddress[2] } : null),
 );
 /** Grows when a selection asks the plan to centre on it. */
-export const centreRequest = state(0);
+export const centreRequest = state(chosenInAddress ? 1 : 0);
 
 export const floor = computed(() => floors.value.find((item) => item.id === floorShown.value) ?? floors.value[0] ?? null);
 
