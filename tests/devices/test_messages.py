@@ -1,0 +1,307 @@
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devices.errors import MessageError, Permanent
+from devices.messages.decode import MessageDecoder
+from devices.messages.json_mapping import parse_path
+from devices.messages.payload import PAYLOAD_BYTES_MAX
+from devices.profile import load_profiles, parse_profile
+from devices.reading import PoseFlag
+
+PROFILES = load_profiles()
+NOW_MS = 1_777_622_400_000
+ROBOT = "uagv/v2/acme/r-01"
+STATE: dict[str, Any] = {
+    "headerId": 1,
+    "timestamp": "2026-05-01T08:00:00.000Z",
+    "version": "2.1.0",
+    "driving": True,
+    "operatingMode": "SEMIAUTOMATIC",
+    "safetyState": {"eStop": "NONE"},
+    "batteryState": {"batteryCharge": 50, "charging": False},
+    "agvPosition": {"x": 1, "y": 2, "theta": 0, "mapId": "B1", "positionInitialized": True},
+}
+SEEN = {"headerId": 1, "agvPosition": STATE["agvPosition"]}
+GENERIC = """\
+id: box
+source: {document: none, verified: unverified}
+mqtt: {message: json, time: meta.ts}
+hold_s: 600
+points:
+  - {id: temperature, type: number, unit: degF, field: "values[1].t"}
+  - {id: door, type: bool, enum: {0: closed, 1: open}, field: door.state}
+  - {id: humidity, type: number, unit: percent, invalid: [255]}
+  - {id: firmware, type: string, field: meta.fw}
+"""
+
+
+def robot() -> MessageDecoder:
+    return MessageDecoder(PROFILES["vda5050-robot"])
+
+
+def numbers_of(change: dict[str, Any]) -> dict[str, float]:
+    payload = json.dumps({**STATE, **change}).encode()
+    return robot().decode(f"{ROBOT}/state", payload, NOW_MS)[0].numbers
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"operatingMode": "TEACHIN"}, {"mode": 4}),
+        ({"operatingMode": "TEACH_IN"}, {"mode": 4}),
+        ({"operatingMode": "INTERVENED"}, {"mode": 6}),
+        ({"safetyState": {"eStop": "AUTOACK"}}, {"estop": 1}),
+        ({"safetyState": {"eStop": "A_NEW_ONE"}}, {"estop": 1}),
+        ({"safetyState": {"activeEmergencyStop": "REMOTE"}}, {"estop": 1}),
+        ({"errors": [{"errorLevel": "WARNING"}, {"errorLevel": "URGENT"}]}, {"error_level": 2}),
+        ({"errors": [{"errorLevel": "A_NEW_ONE"}]}, {"error_level": 3}),
+        ({"driving": False, "orderId": "p1"}, {"driving": 0, "order_active": 0}),
+        ({"driving": True, "orderId": "p1"}, {"order_active": 1}),
+        ({"driving": False, "nodeStates": [{"nodeId": "n"}]}, {"order_active": 1}),
+        ({"actionStates": [{"actionStatus": "FINISHED"}]}, {"order_active": 0, "action_running": 0}),
+        ({"actionStates": [{"actionStatus": "WAITING"}]}, {"order_active": 1, "action_running": 0}),
+        ({"actionStates": [{"actionStatus": "RUNNING"}]}, {"order_active": 1, "action_running": 1}),
+        ({"batteryState": {"batteryCharge": 7.5, "charging": True}}, {"battery": 7.5, "charging": 1}),
+        ({"batteryState": None, "powerSupply": {"stateOfCharge": 9, "charging": True}}, {"battery": 9, "charging": 1}),
+    ],
+)
+def test_fields_of_a_robots_state_have_one_meaning_in_all_versions(
+    change: dict[str, Any], expected: dict[str, float]
+) -> None:
+    numbers = numbers_of(change)
+
+    assert {point: numbers[point] for point in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "point"),
+    [
+        ({"operatingMode": "DANCING"}, "mode"),
+        ({"operatingMode": ""}, "mode"),
+        ({"safetyState": None}, "estop"),
+        ({"batteryState": None}, "battery"),
+        ({"batteryState": {"batteryCharge": -5}}, "battery"),
+        ({"batteryState": {"batteryCharge": 1e9}}, "battery"),
+    ],
+)
+def test_what_a_robot_does_not_say_has_no_value(change: dict[str, Any], point: str) -> None:
+    assert str(numbers_of(change)[point]) == "nan"
+
+
+def test_a_position_has_the_flags_of_the_state_before_it_while_that_is_held() -> None:
+    decoder, seen = robot(), json.dumps(SEEN).encode()
+
+    def flags(at_ms: int) -> PoseFlag:
+        pose = decoder.decode(f"{ROBOT}/visualization", seen, at_ms)[0].pose
+        assert pose is not None
+        return pose[4]
+
+    assert flags(NOW_MS) == PoseFlag.LOCALIZED
+    decoder.decode(f"{ROBOT}/state", json.dumps(STATE).encode(), NOW_MS)
+    assert flags(NOW_MS + 90_000) == PoseFlag.LOCALIZED | PoseFlag.AUTOMATIC | PoseFlag.DRIVING
+    assert flags(NOW_MS + 90_001) == PoseFlag.LOCALIZED
+    decoder.decode(f"{ROBOT}/state", json.dumps(STATE).encode(), NOW_MS)
+    decoder.decode(f"{ROBOT}/connection", b'{"connectionState":"CONNECTIONBROKEN"}', NOW_MS)
+    assert flags(NOW_MS) == PoseFlag.LOCALIZED
+
+
+def test_a_state_tells_that_the_robot_is_online_unless_it_hibernates() -> None:
+    decoder, state = robot(), json.dumps(STATE).encode()
+    decoder.decode(f"{ROBOT}/connection", b'{"connectionState":"OFFLINE"}', NOW_MS)
+    assert decoder.decode(f"{ROBOT}/state", state, NOW_MS)[0].numbers["connection"] == 1
+
+    decoder.decode(f"{ROBOT}/connection", b'{"connectionState":"HIBERNATING"}', NOW_MS)
+    assert "connection" not in decoder.decode(f"{ROBOT}/state", state, NOW_MS)[0].numbers
+
+
+def test_a_robots_topics_are_its_three_channels_and_others_say_nothing() -> None:
+    assert robot().topics(ROBOT) == [f"{ROBOT}/connection", f"{ROBOT}/state", f"{ROBOT}/visualization"]
+    assert robot().decode(f"{ROBOT}/factsheet", b"{}", NOW_MS) == []
+
+
+@pytest.mark.parametrize("timestamp", ["", "yesterday", "2026-05-01T08:00:00", "9999-99-99T00:00:00Z", None])
+def test_a_stamp_that_cannot_be_read_is_no_stamp(timestamp: str | None) -> None:
+    payload = json.dumps({**STATE, "timestamp": timestamp}).encode()
+
+    assert robot().decode(f"{ROBOT}/state", payload, NOW_MS)[0].source_time_ms is None
+
+
+def test_a_profile_without_a_point_leaves_it_out() -> None:
+    text = PROFILES["nwave-nps405"].text.replace("  - {id: previous_state_s, type: number, unit: s}\n", "")
+    decoder = MessageDecoder(parse_profile(text, "p"))
+
+    found = decoder.decode("t", b'{"deviceInfo":{"devEui":"1"},"fPort":1,"data":"tw=="}', NOW_MS)
+
+    assert found[0].numbers == {"occupied": 1.0}
+
+
+def test_a_frame_counter_that_starts_again_is_not_a_copy() -> None:
+    decoder = MessageDecoder(PROFILES["nwave-nps405"])
+    first = b'{"deduplicationId":"a","deviceInfo":{"devEui":"1"},"fPort":1,"data":"tw=="}'
+    again = first.replace(b'"a"', b'"b"')
+
+    assert [len(decoder.decode("t", payload, NOW_MS)) for payload in (first, first, again)] == [1, 0, 1]
+
+
+def test_a_polled_profile_has_no_messages() -> None:
+    with pytest.raises(Permanent, match="does not describe messages"):
+        MessageDecoder(PROFILES["abb-acs580"])
+
+
+def test_mapped_json_becomes_canonical_values() -> None:
+    decoder = MessageDecoder(parse_profile(GENERIC, "box.yaml"))
+    payload = b'{"meta":{"ts":1777622400.25,"fw":"1.2"},"values":[{},{"t":212}],"door":{"state":"open"},"humidity":255}'
+
+    (found,) = decoder.decode("t", payload, NOW_MS)
+
+    assert found.source_time_ms == NOW_MS + 250
+    assert found.numbers["temperature"] == pytest.approx(100.0)
+    assert (found.numbers["door"], str(found.numbers["humidity"])) == (1.0, "nan")
+    assert found.texts == {"firmware": "1.2"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (b"{}", "none of the profile's fields"),
+        (b"[1]", "none of the profile's fields"),
+        (b'{"humidity":"wet"}', "neither a number nor a label"),
+        (b'{"humidity":[1]}', "expected a number"),
+        (b'{"humidity":1e300}', "absurd"),
+        (b'{"meta":{"fw":7}}', "expected a text"),
+        (b'{"meta":{"fw":"' + b"x" * 300 + b'"}}', "at most 256"),
+    ],
+)
+def test_mapped_json_that_does_not_fit_is_refused(payload: bytes, message: str) -> None:
+    with pytest.raises(MessageError, match=message):
+        MessageDecoder(parse_profile(GENERIC, "box.yaml")).decode("t", payload, NOW_MS)
+
+
+def test_paths_name_keys_and_indices() -> None:
+    assert parse_path("values[1].t") == ("values", 1, "t")
+    with pytest.raises(ValueError, match="is not a path"):
+        parse_path("a..b")
+
+
+DECODERS = [
+    *((PROFILES["vda5050-robot"], f"{ROBOT}/{kind}") for kind in ("state", "visualization", "connection")),
+    (PROFILES["nwave-nps405"], "application/a/device/b/event/up"),
+    (parse_profile(GENERIC, "box.yaml"), "box"),
+]
+HOSTILE = [
+    b"",
+    b"null",
+    b"[]",
+    b"7",
+    b"\xff\xfe",
+    b'{"a":NaN}',
+    b'{"headerId":1e999}',
+    b'{"headerId":-1}',
+    b'{"headerId":' + b"9" * 5000 + b"}",
+    b'{"humidity":' + b"9" * 5000 + b"}",
+    b'{"version":"7.0.0"}',
+    b'{"a":"' + b"x" * PAYLOAD_BYTES_MAX + b'"}',
+    b"[" * 100_000,
+    b'{"nodeStates":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    b'{"x":' + b"[" * 2_000 + b"]" * 2_000 + b"}",
+    b'{"agvPosition":{"x":1e12,"y":0,"theta":0,"mapId":"B1"}}',
+    b'{"agvPosition":{"x":0,"y":0,"theta":1e12,"mapId":"B1"}}',
+    b'{"lastNodeId":"' + b"n" * 300 + b'","agvPosition":{"x":0,"y":0,"theta":0,"mapId":"' + b"m" * 300 + b'"}}',
+    b'{"deviceInfo":{"devEui":5},"end_device_ids":7}',
+    b'{"deviceInfo":{},"fPort":1,"data":"***"}',
+    b'{"deviceInfo":{},"fPort":1,"data":"\\u00e9"}',
+    b'{"deviceInfo":{},"fPort":1,"data":""}',
+    b'{"deviceInfo":{},"fPort":2,"data":"AA=="}',
+]
+
+
+@pytest.mark.parametrize("payload", HOSTILE, ids=lambda payload: repr(payload[:30]))
+def test_hostile_payloads_are_refused_by_every_decoder_or_say_nothing(payload: bytes) -> None:
+    for profile, topic in DECODERS:
+        with suppress(MessageError):
+            MessageDecoder(profile).decode(topic, payload, NOW_MS)
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=10)
+    | st.sampled_from(["2026-05-01T08:00:00Z", "NONE", "FATAL", "AUTOMATIC", "ONLINE", "tw==", "2.1.0", "B1", "/w=="])
+)
+KEYS = st.sampled_from(
+    [
+        "headerId",
+        "timestamp",
+        "version",
+        "driving",
+        "paused",
+        "operatingMode",
+        "nodeStates",
+        "actionStates",
+        "errors",
+        "errorLevel",
+        "safetyState",
+        "eStop",
+        "agvPosition",
+        "mobileRobotPosition",
+        "x",
+        "y",
+        "theta",
+        "mapId",
+        "localized",
+        "batteryState",
+        "batteryCharge",
+        "charging",
+        "connectionState",
+        "deviceInfo",
+        "devEui",
+        "data",
+        "fPort",
+        "fCnt",
+        "time",
+        "rxInfo",
+        "end_device_ids",
+        "uplink_message",
+        "f_port",
+        "frm_payload",
+        "received_at",
+        "values",
+        "door",
+        "state",
+        "humidity",
+        "meta",
+        "ts",
+        "fw",
+        "t",
+        "lastNodeId",
+        "actionStatus",
+        "deduplicationId",
+    ]
+)
+JSONS = st.recursive(SCALARS, lambda part: st.lists(part, max_size=3) | st.dictionaries(KEYS, part, max_size=8))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(DECODERS), JSONS | st.dictionaries(KEYS, JSONS, max_size=12))
+def test_any_json_is_decoded_or_refused(decoder: tuple[Any, str], message: Any) -> None:
+    profile, topic = decoder
+    with suppress(MessageError):
+        for found in MessageDecoder(profile).decode(topic, json.dumps(message).encode(), NOW_MS):
+            assert found.numbers.keys() <= profile.points.keys()
+            assert found.source_time_ms is None or 0 <= found.source_time_ms < 1 << 48
+            assert all(abs(value) < 1e21 or str(value) == "nan" for value in found.numbers.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(DECODERS), st.binary(max_size=60))
+def test_any_bytes_are_decoded_or_refused(decoder: tuple[Any, str], payload: bytes) -> None:
+    profile, topic = decoder
+    with pytest.raises(MessageError):
+        MessageDecoder(profile).decode(topic, payload, NOW_MS)
