@@ -72,10 +72,9 @@ class Processor:
         self._arrived = log.subscribe()
         self._stopping = False
 
-    @property
     def is_current(self) -> bool:
-        """Whether everything in the log has been read."""
-        return all(self._log.end(lane) <= self._positions[lane] for lane in Lane)
+        """Tell whether everything in the log has been processed. Reads the disk; raises StorageUnavailable."""
+        return not any(self._log.read(lane, self._positions[lane], 1) for lane in Lane)
 
     def listen(self, listener: Listener) -> None:
         """Call `listener(site, frames, received_ms)` in the event loop after the frames' facts are stored."""

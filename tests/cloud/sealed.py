@@ -4,11 +4,12 @@ import time
 from collections.abc import Sequence
 
 import jwt
+import msgspec
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.columns import Numbers
-from devices.frame import NO_HASH, Content, Header, Origin, SealedFrame, encode_body, key_id, seal_frame
+from devices.frame import FORMAT, NO_HASH, Content, Header, Origin, SealedFrame, encode_body, key_id, seal_frame
 from devices.reading import Lane, Series
 from devices.records import Record
 
@@ -94,6 +95,14 @@ class SealingGateway:
         )
         names = tuple(Series(f"d-{index // 20}", f"p-{index % 20}", "percent") for index in range(series))
         return self.seal(Content(series=names, numbers=numbers), lane)
+
+    def seal_ahead(self, until_ms: int) -> SealedFrame:
+        """A frame that claims to know the future."""
+        return self.seal(Content(), span_end_ms=until_ms)
+
+    def undecodable(self) -> bytes:
+        """A genuine frame of a format that does not exist yet."""
+        return msgspec.msgpack.encode((FORMAT, 99, {"what": "ever"}))
 
     def records(self, *records: Record, lane: Lane = Lane.EVENTS) -> SealedFrame:
         return self.seal(Content(records=records), lane)

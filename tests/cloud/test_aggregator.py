@@ -1,0 +1,150 @@
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cloud.aggregator import Aggregator, Places, owning
+from cloud.facts.progress import frames_set_aside
+from cloud.ingest.gateways import GatewayRegister
+from devices.frame import SealedFrame
+from devices.reading import Lane
+from devices.receipt import Status
+from devices.records import Inventory
+from tests.cloud.running import RunningCloud, running
+from tests.cloud.sealed import SealingGateway, now_ms
+from tests.cloud.serving import Uplink
+
+READINGS = 50  # in each frame
+FRAMES = 240
+STOP_S_MAX = 3.0
+
+
+def register(data_dir: Path, gateway: SealingGateway) -> None:
+    keys = GatewayRegister(Places(data_dir).gateways)
+    keys.add(gateway.name, "jinji-lake", gateway.key.public_key(), now_ms())
+    keys.close()
+
+
+async def deliver(
+    cloud: RunningCloud,
+    gateway: SealingGateway,
+    waiting: list[SealedFrame],
+    receipted: set[bytes],
+    ending: tuple[int, Callable[[RunningCloud], Coroutine[object, object, int]]] | None = None,
+) -> None:
+    """Send what waits, several requests at a time, until nothing does or the cloud is gone.
+
+    When so many frames are receipted as `ending` says, it ends the cloud while others are under way.
+    """
+    enough = asyncio.Event()
+
+    async def carry(client: httpx.AsyncClient) -> None:
+        uplink = Uplink(client, gateway)
+        while waiting:
+            frame = waiting.pop()
+            try:
+                receipt = await uplink.post(frame.data)
+            except httpx.HTTPError:
+                waiting.append(frame)
+                return
+            assert receipt.results[0].status in {Status.STORED, Status.DUPLICATE}
+            receipted.add(frame.data)
+            if ending is not None and len(receipted) >= ending[0]:
+                enough.set()
+
+    async with httpx.AsyncClient(base_url=cloud.address, timeout=5) as client, asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(carry(client))
+        if ending is not None:
+            await enough.wait()
+            await ending[1](cloud)
+
+
+async def catch_up(aggregator: Aggregator) -> None:
+    while await aggregator.processor.step():
+        pass
+    for feed in aggregator.feeds:
+        while await asyncio.to_thread(feed.step):
+            pass
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_killed_aggregator_has_every_receipted_frame_once(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    gateway = SealingGateway(start_ms=now_ms() - 3_600_000)
+    register(tmp_path, gateway)
+    waiting = [
+        gateway.values([float(rng.random()) for _ in range(READINGS)], rng.choice(list(Lane))) for _ in range(FRAMES)
+    ]
+    every = [frame.data for frame in waiting]
+    rng.shuffle(waiting)
+    receipted: set[bytes] = set()
+    async with running(tmp_path) as cloud:
+        for how in (RunningCloud.kill, RunningCloud.stop, RunningCloud.kill):
+            goal = len(receipted) + rng.randint(5, FRAMES // 5)
+            await deliver(cloud, gateway, waiting, receipted, (goal, how))
+            await cloud.start()
+        await deliver(cloud, gateway, waiting, receipted)
+        assert receipted == set(every)
+        await cloud.kill()
+
+    with owning(tmp_path) as places:
+        aggregator = Aggregator(places)
+        await catch_up(aggregator)
+        stored = Counter(entry.data for lane in Lane for entry in aggregator.log.read(lane, 0, 10 * FRAMES))
+        assert stored == Counter(every)
+        assert aggregator.history.count() == FRAMES * READINGS
+        rows = aggregator.history.rows("jinji-lake", "ahu-1", "speed", 0, 2**60)
+        assert len({(row.time_ms, row.epoch, row.seq, row.index, row.value) for row in rows}) == FRAMES * READINGS
+        aggregator.close()
+
+
+async def test_the_processor_sets_aside_what_it_cannot_use_and_goes_on(tmp_path: Path) -> None:
+    gateway = SealingGateway(start_ms=now_ms() - 3_600_000)
+    register(tmp_path, gateway)
+    ahead = gateway.seal_ahead(now_ms() + 3_600_000)
+    huge = gateway.records(Inventory(2**63 + 5, "1", "", ()))
+    fine = gateway.values([1.0], Lane.EVENTS)
+    with owning(tmp_path) as places:
+        aggregator = Aggregator(places)
+        heard: list[int] = []
+        aggregator.processor.listen(lambda _, frames, __: heard.extend(one.header.seq for one in frames))
+        site = aggregator.keys.all()[0]
+        receipt = await aggregator.admission.take(site, [ahead.data, huge.data, gateway.undecodable(), fine.data])
+        await catch_up(aggregator)
+        aside = frames_set_aside(aggregator.facts)
+        assert {result.status for result in receipt.results} == {Status.STORED}
+        assert aggregator.processor.is_current()
+        assert sorted(one.reason.split(":")[0] for one in aside) == ["UnknownVersion", "UnusableFacts", "parked"]
+        assert heard == [fine.header.seq]
+        aggregator.close()
+
+
+async def test_an_operator_can_stop_it_quickly_and_start_it_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as cloud, httpx.AsyncClient() as client:
+        healthy = await client.get(f"{cloud.address}/healthz")
+        begun = time.monotonic()
+        code = await cloud.stop()
+        took_s = time.monotonic() - begun
+        await cloud.start()
+
+    assert healthy.status_code == 200
+    assert code == 0
+    assert took_s < STOP_S_MAX
+
+
+async def test_a_gateway_is_added_while_the_aggregator_runs(tmp_path: Path) -> None:
+    gateway = SealingGateway()
+    async with running(tmp_path) as cloud, httpx.AsyncClient(base_url=cloud.address) as client:
+        uplink = Uplink(client, gateway)
+        before = await uplink.post_bytes(b"")
+        register(tmp_path, gateway)
+        receipt = await uplink.post(gateway.values([1.0]).data)
+
+    assert before.status_code == 401
+    assert receipt.results[0].status is Status.STORED
