@@ -1,0 +1,66 @@
+"""Parking: timelines of spaces -> how many were taken, and for how long. Pure; domain.md 4."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cloud.facts.ledger import Space
+from cloud.facts.timelines import SPACE_CODES, UNKNOWN, Timeline, debounced
+from devices.states import SpaceState
+
+FLICKER_MS = 60_000  # a space does not change hands faster
+OCCUPIED = SPACE_CODES[SpaceState.OCCUPIED]
+FREE = SPACE_CODES[SpaceState.FREE]
+_STATE_OF = {code: state for state, code in SPACE_CODES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Counts of spaces at a moment, or their sums over time in ms; closed spaces are left out."""
+
+    occupied: int
+    free: int
+    unknown: int
+
+    @property
+    def known(self) -> int:
+        """Where it is known whether somebody stands."""
+        return self.occupied + self.free
+
+    @property
+    def open(self) -> int:
+        """All that are not closed."""
+        return self.known + self.unknown
+
+
+def occupancy_at(spaces: Sequence[Space], devices: Mapping[str, Timeline], time_ms: int) -> Occupancy:
+    """Spaces taken at a moment. A reserved space counts by its sensor."""
+    codes = [_code_at(space, devices, time_ms) for space in _counted(spaces)]
+    return Occupancy(codes.count(OCCUPIED), codes.count(FREE), len(codes) - codes.count(OCCUPIED) - codes.count(FREE))
+
+
+def occupancy_over(spaces: Sequence[Space], devices: Mapping[str, Timeline], from_ms: int, to_ms: int) -> Occupancy:
+    """Space-milliseconds in [from_ms, to_ms), flicker shorter than 60 s merged."""
+    occupied = free = unknown = 0
+    for space in _counted(spaces):
+        timeline = devices.get(space.device) if space.device else None
+        part = None if timeline is None else debounced(timeline, FLICKER_MS).clipped(from_ms, to_ms)
+        known = (part.duration_ms([OCCUPIED]), part.duration_ms([FREE])) if part is not None else (0, 0)
+        occupied, free = occupied + known[0], free + known[1]
+        unknown += to_ms - from_ms - sum(known)
+    return Occupancy(occupied, free, unknown)
+
+
+def states_at(spaces: Sequence[Space], devices: Mapping[str, Timeline], time_ms: int) -> dict[str, SpaceState]:
+    """What each space shows at a moment, by space id; what the ledger says goes before the sensor."""
+    return {space.id: space.ledger_state or _STATE_OF[_code_at(space, devices, time_ms)] for space in spaces}
+
+
+def _counted(spaces: Sequence[Space]) -> list[Space]:
+    return [space for space in spaces if space.ledger_state is not SpaceState.CLOSED]
+
+
+def _code_at(space: Space, devices: Mapping[str, Timeline], time_ms: int) -> int:
+    timeline = devices.get(space.device) if space.device else None
+    if timeline is None or not timeline.starts[0] <= time_ms <= timeline.end_ms:
+        return UNKNOWN
+    return timeline.code_at(min(time_ms, timeline.end_ms - 1))[0]

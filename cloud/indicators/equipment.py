@@ -1,0 +1,150 @@
+"""The equipment intact rate, time-based and pooled. Formula, bounds and cases: domain.md 1.2 to 1.4.
+
+Everything is pure and in whole milliseconds. Calendars, maintenance windows and redundancy will overlay
+`equipment_timeline` before it is counted.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from cloud.facts.days import date_start
+from cloud.facts.ledger import Equipment, Site
+from cloud.facts.timelines import (
+    COUNTING,
+    DEBOUNCE_MS,
+    EQUIPMENT_STATES,
+    NEVER_MS,
+    UNKNOWN,
+    Timeline,
+    debounced,
+)
+from cloud.indicators.definition import IndicatorResult, Window, is_final, judge, ratio
+from devices.states import Counts, EquipmentState
+
+INTACT_RATE = "equipment.intact_rate"
+LOOK_BACK_MS = 24 * 3_600_000  # before a window, to know what a state shorter than the debounce came out of
+STRIP_HOURS = 24
+HOUR_MS = 3_600_000
+# The worst of an hour is what its cell of the strip shows.
+_WORST_FIRST = (
+    EquipmentState.FAULT, EquipmentState.UNKNOWN, EquipmentState.EXT, EquipmentState.DEGRADED, EquipmentState.PM,
+    EquipmentState.DRILL, EquipmentState.OFF_DUTY, EquipmentState.RUN, EquipmentState.STANDBY,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Time by what it counts as, in ms."""
+
+    up_ms: int = 0
+    down_ms: int = 0
+    unknown_ms: int = 0
+    excluded_ms: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.up_ms + other.up_ms, self.down_ms + other.down_ms, self.unknown_ms + other.unknown_ms,
+            self.excluded_ms + other.excluded_ms,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One equipment now: state and since when, the worst state of each of the last 24 h, the share up in them."""
+
+    equipment: Equipment
+    state: EquipmentState
+    since_ms: int | None
+    strip: tuple[EquipmentState, ...]
+    intact_24h: Fraction | None
+
+
+def facts_window(window: Window, now_ms: int) -> tuple[int, int]:
+    """Which device states the timelines of a window need: before it to settle, after it to debounce, not ahead."""
+    begin = window.from_ms - LOOK_BACK_MS
+    return begin, max(min(window.to_ms + DEBOUNCE_MS, now_ms), begin + 1)
+
+
+def lifetime(equipment: Equipment, site: Site) -> tuple[int, int]:
+    """[commissioned, retired) in Unix ms UTC; local midnights."""
+    begin = equipment.commissioned or site.commissioned
+    zone = site.time_zone
+    return (
+        date_start(begin, zone) if begin else -NEVER_MS,
+        date_start(equipment.retired, zone) if equipment.retired else NEVER_MS,
+    )
+
+
+def equipment_timeline(
+    device: Timeline | None, life: tuple[int, int], window: Window, debounce_ms: int = DEBOUNCE_MS
+) -> Timeline:
+    """States of an equipment in the part of the window in which it was in the ledger; may be empty.
+
+    `device` is the timeline of its device around the window (None: nothing was ever heard of it).
+    """
+    begin, end = max(window.from_ms, life[0]), min(window.to_ms, life[1])
+    if device is None:
+        known = begin < end
+        starts = np.array([begin] if known else [], np.int64)
+        return Timeline(starts, np.full(len(starts), UNKNOWN, np.uint8), end if known else begin)
+    return debounced(device, debounce_ms).clipped(begin, end)
+
+
+def tally(timeline: Timeline) -> Tally:
+    """Time of a timeline by what it counts as."""
+    return Tally(*(timeline.duration_ms(COUNTING[one]) for one in (Counts.UP, Counts.DOWN, Counts.UNKNOWN,
+                                                                    Counts.EXCLUDED)))  # fmt: skip
+
+
+def intact_rate(tallies: Iterable[Tally], window: Window, target: Fraction | None, now_ms: int) -> IndicatorResult:
+    """IR_time with its bounds (domain.md 1.3), weights 1. Null when nothing is known to be up or down."""
+    total = sum(tallies, Tally())
+    counted = total.up_ms + total.down_ms
+    everything = counted + total.unknown_ms
+    low, high = ratio(total.up_ms, everything), ratio(total.up_ms + total.unknown_ms, everything)
+    return IndicatorResult(
+        id=INTACT_RATE,
+        value=ratio(total.up_ms, counted),
+        low=low,
+        high=high,
+        coverage=ratio(counted, everything),
+        verdict=judge(low, high, target),
+        target=target,
+        numerator=total.up_ms,
+        denominator=counted,
+        unit="ms",
+        window=window,
+        final=is_final(window, now_ms),
+    )
+
+
+def overviews(
+    equipment: Sequence[Equipment], site: Site, devices: Mapping[str, Timeline], now_ms: int
+) -> list[Overview]:
+    """What the equipment list shows. `devices` reach `facts_window` of the last 24 h."""
+    window = Window(now_ms - STRIP_HOURS * HOUR_MS, now_ms)
+    return [_overview(one, equipment_timeline(devices.get(one.device), lifetime(one, site), window),
+                      devices.get(one.device), window) for one in equipment]  # fmt: skip
+
+
+def _overview(one: Equipment, timeline: Timeline, device: Timeline | None, window: Window) -> Overview:
+    counted = tally(timeline)
+    if not len(timeline.starts):
+        return Overview(one, EquipmentState.UNKNOWN, None, (EquipmentState.UNKNOWN,) * STRIP_HOURS, None)
+    code, since_ms = timeline.code_at(timeline.end_ms - 1)
+    if since_ms <= window.from_ms and device is not None:  # it began before the window
+        since_ms = debounced(device, DEBOUNCE_MS).code_at(window.to_ms - 1)[1]
+    intact = ratio(counted.up_ms, counted.up_ms + counted.down_ms)
+    return Overview(one, EQUIPMENT_STATES[code], since_ms, _strip(timeline, window), intact)
+
+
+def _strip(timeline: Timeline, window: Window) -> tuple[EquipmentState, ...]:
+    hours = []
+    for hour in range(STRIP_HOURS):
+        begin = window.from_ms + hour * HOUR_MS
+        present = {EQUIPMENT_STATES[code] for code in timeline.clipped(begin, begin + HOUR_MS).codes.tolist()}
+        hours.append(next((state for state in _WORST_FIRST if state in present), EquipmentState.UNKNOWN))
+    return tuple(hours)
