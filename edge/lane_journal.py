@@ -90,6 +90,7 @@ class LaneJournal:
         self._next_seq = 1
         self._last_hash = NO_HASH
         self.recovery = Recovery(0, (), began_epoch=False)
+        self.opened_at = FrameKey(b"", 1)  # the first frame that this process can have made
 
     @classmethod
     def open(cls, folder: Path, gateway: str, lane: Lane, segment_bytes: int = SEGMENT_BYTES) -> Self:
@@ -116,6 +117,7 @@ class LaneJournal:
             self._begin_epoch_after(found.last_epoch, found.last_seq, found.last_hash)
         frames = sum(len(run.offsets) for run in found.runs)
         self.recovery = Recovery(frames, tuple(found.damages), began)
+        self.opened_at = FrameKey(self.epoch, self._next_seq)
         return self
 
     @property

@@ -107,14 +107,13 @@ class Outbox:
     def connect(self, receipt: Receipt) -> None:
         """Plan what the cloud lacks and the journal holds. Raises ValueError when the Receipt makes no sense."""
         receipts = self._journal.receipts
+        first_answer = not receipts.told
         receipts.replace(receipt.log_id, receipt.lanes)
         self._retries.clear()
         self._plan.clear()
         for lane in Lane:
             journal = self._journal.lane(lane)
-            if receipts.of(lane, journal.epoch).highest >= journal.next_seq:
-                self._alarm(f"the cloud is ahead of the {lane} journal: a new epoch begins")
-                self._journal.begin_epoch(lane)
+            self._leave_epoch_if_behind(lane, journal, first_answer=first_answer)
             for epoch, first, last in journal.ranges():
                 for low, high in receipts.of(lane, epoch).missing(first, last):
                     self._plan.append(_Range(lane, epoch, low, high))
@@ -187,6 +186,22 @@ class Outbox:
             else:
                 self._plan.appendleft(_Range(name.lane, name.epoch, name.seq, name.seq))
         self.changed.set()
+
+    def _leave_epoch_if_behind(self, lane: Lane, journal: LaneJournal, *, first_answer: bool) -> None:
+        """The cloud may hold frames that this journal lost after they were sent: their numbers are taken.
+
+        Frames that this process made under such numbers are sent all the same, so that the cloud sets them
+        aside as forks and a person decides.
+        """
+        epoch, first = journal.opened_at
+        highest = self._journal.receipts.of(lane, journal.epoch).highest
+        if first_answer and journal.epoch == epoch and highest >= first:
+            if journal.next_seq > first:
+                self._plan.append(_Range(lane, epoch, first, min(highest, journal.next_seq - 1)))
+        elif highest < journal.next_seq:
+            return
+        self._alarm(f"the cloud is ahead of the {lane} journal: a new epoch begins")
+        self._journal.begin_epoch(lane)
 
     def _settle(self, name: FrameName, result: FrameResult) -> None:
         lane, epoch, seq = name

@@ -36,6 +36,7 @@ class Receipts:
         self._contiguous: dict[tuple[Lane, bytes], int] = {}  # whole numbers, safe to read from sealing threads
         self._saved: Cursor | None = None
         self.log_id = ""
+        self.told = False  # whether the cloud itself told since this process began
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -71,6 +72,7 @@ class Receipts:
     def replace(self, log_id: str, states: tuple[LaneState, ...]) -> None:
         """Forget everything and believe the cloud's complete answer: it may have been restored from a backup."""
         self.log_id = log_id
+        self.told = True
         self._known.clear()
         self._contiguous.clear()
         for state in states:

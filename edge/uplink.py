@@ -70,12 +70,7 @@ class Uplink:
     async def run(self) -> None:
         """Connect, deliver, and connect again, for ever."""
         while True:
-            try:
-                await self._session()
-            except* GatehouseError as group:
-                failure = _first(group)
-            except* ValueError as group:  # an answer that contradicts itself
-                failure = LinkDown(f"the cloud's answer makes no sense: {_first(group)}")
+            failure = await self._one_session()
             self._outbox.disconnect()
             self.state.connected = False
             self.state.problem = str(failure)
@@ -92,6 +87,19 @@ class Uplink:
             if not waiting:
                 return
             await self._changed()
+
+    async def _one_session(self) -> GatehouseError:
+        """Why a session ended. It is a task of its own: a failing TaskGroup forgets that it was cancelled."""
+        session = asyncio.create_task(self._session(), name="uplink-session")
+        try:
+            await asyncio.wait({session})
+        finally:
+            session.cancel()
+            await asyncio.wait({session})
+        error = session.exception()
+        if error is None:
+            raise RuntimeError("an uplink session ended without a reason")
+        return _reason(error)
 
     async def _session(self) -> None:
         self._outbox.connect(await self._client.receipt())
@@ -204,9 +212,12 @@ def _rest(names: Sequence[FrameName], parcels: Sequence[Parcel]) -> Sequence[Fra
     return names[names.index(parcels[-1].name) + 1 :]
 
 
-def _first(group: BaseExceptionGroup[Exception]) -> GatehouseError:
-    """The first of several failures; they have one cause as a rule."""
-    error: BaseException = group
+def _reason(error: BaseException) -> GatehouseError:
+    """The first of several failures, which have one cause as a rule; what is not expected is raised."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return error if isinstance(error, GatehouseError) else LinkDown(str(error))
+    if isinstance(error, GatehouseError):
+        return error
+    if isinstance(error, ValueError):
+        return LinkDown(f"the cloud's answer makes no sense: {error}")
+    raise error

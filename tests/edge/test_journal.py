@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ async def test_everything_put_in_comes_out_once_in_order_in_signed_chained_frame
     frames = site.lane(Lane.EVENTS)
 
     assert values(frames) == [float(index) for index in range(200)]
-    for before, after in zip(frames[:-1], frames[1:], strict=True):
+    for before, after in pairwise(frames):
         assert after.header.from_ms == before.header.to_ms
         assert after.header.previous_hash == before.hash
         assert after.header.seq == before.header.seq + 1

@@ -137,7 +137,7 @@ def test_whatever_happens_between_openings_no_identity_is_used_twice_and_whole_f
         else:
             written = journal._segments.end.offset
             journal.close()
-            path = sorted(folder.glob("*.seg"))[-1]
+            path = max(folder.glob("*.seg"))
             data = bytearray(path.read_bytes())
             if step == "tear":  # a record was being written when the power went
                 data[written : written + 9] = b"\xf5GHr\x30\x00\x00\x00\x01"
