@@ -13,7 +13,6 @@ from devices.errors import MessageError
 
 STATUS, HEARTBEAT, STARTUP, USER_TAG = 1, 2, 3, 10  # LoRaWAN f_port
 PAYLOAD_BYTES_MAX = 242  # the largest LoRaWAN application payload
-_OVERFLOW = 127  # the previous state lasted longer than the code can say
 
 _NPS405_RESETS = {
     0: "rejoining_lorawan_network",
@@ -101,11 +100,11 @@ def _startup(data: bytes, at: int, resets: dict[int, str]) -> ParkingUplink:
 
 
 def _previous(code: int) -> dict[str, float]:
-    return {} if code == _OVERFLOW else {"previous_state_s": 60.0 * _minutes(code)}
+    return {"previous_state_s": 60.0 * _minutes(code)}
 
 
 def _minutes(code: int) -> int:
-    """Exact below 90, then in steps of 5, then of 60 minutes (the lower end of the step)."""
+    """Exact below 90, then the lower end of steps of 5 and of 60 minutes; 127 is 660 or more."""
     if code < 90:
         return code
     return 90 + (code - 90) * 5 if code < 120 else 240 + (code - 120) * 60
@@ -117,9 +116,7 @@ def _signed(byte: int) -> int:
 
 def encode_nps405_status(*, occupied: bool, previous_minutes: int) -> bytes:
     """The status uplink (port 1) of a Nwave NPS405; the duration is cut to what the code can say."""
-    code = next((code for code in range(126, -1, -1) if _minutes(code) <= previous_minutes), 0)
-    if previous_minutes >= 660:
-        code = _OVERFLOW
+    code = next((code for code in range(127, -1, -1) if _minutes(code) <= previous_minutes), 0)
     return bytes([code << 1 | occupied])
 
 
