@@ -18,6 +18,7 @@ from devices.errors import GatehouseError
 from simulators.demonstration import DemoOptions, port_is_taken, run_demo
 
 EXIT_FAILURE, EXIT_USAGE = 1, 2
+FAILURES = (GatehouseError, OSError, TimeoutError)
 
 
 class Terminal:
@@ -81,12 +82,19 @@ def demo(
             folder = data_dir.absolute()
             folder.mkdir(parents=True, exist_ok=True)
         options = DemoOptions(folder, port, days, seed, lambda: time.time_ns() // 1_000_000)
+        failures: list[BaseException] = []
         try:
             asyncio.run(_until_signal(options, terminal))
-        except* (GatehouseError, OSError, TimeoutError) as group:
-            for error in _leaves(group):
-                terminal.say(f"gatehouse demo: {str(error) or 'a part did not become ready in time'}")
-            raise typer.Exit(EXIT_FAILURE) from None
+        except FAILURES as error:
+            failures = [error]
+        except BaseExceptionGroup as group:
+            if group.split(FAILURES)[1] is not None:
+                raise
+            failures = _leaves(group)
+        for failure in failures:
+            terminal.say(f"gatehouse demo: {str(failure) or 'a part did not become ready in time'}")
+        if failures:
+            raise typer.Exit(EXIT_FAILURE)
 
 
 async def _until_signal(options: DemoOptions, terminal: Terminal) -> None:

@@ -118,7 +118,6 @@ class _Demo:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start_site(broker_port), name="site")
             group.create_task(self._start_cloud(), name="cloud")
-        self._announcer.ready(self._options.url)
         edge = await self._start("edge", "edge", "run", str(self._folder / SITE_FILE))
         await self._until_live()
         work = asyncio.ensure_future(self._play())
@@ -156,19 +155,28 @@ class _Demo:
         await self._until((self._folder / SITE_FILE).exists, simulators)
 
     async def _start_cloud(self) -> None:
-        """Key, registration, ledger, cloud; done when its page answers."""
+        """The page first, then what it shows: ledger and gateway."""
         data = ["--data-dir", str(self._folder / "cloud-data")]
-        key_file = self._folder / f"{self._site.gateway}.key"
-        public_key = await self._children.run("edge-key", [*FRONT_DOOR, "edge", "key", str(key_file)])
-        gateway = ["cloud", "gateway", "add", self._site.gateway, "--site", self._site.id, "--public-key"]
-        await self._children.run("gateway-add", [*FRONT_DOOR, *gateway, public_key.split()[-1], *data])
-        ledger = self._folder / LEDGER_FILE
-        ledger.write_text(ledger_yaml(self._site), "utf-8")
-        await self._children.run("ledger-import", [*FRONT_DOOR, "cloud", "ledger", "import", str(ledger), *data])
         cloud = await self._start(
             "cloud", "cloud", "run", "--host", "127.0.0.1", "--port", str(self._options.port), *data
         )
-        await self._until_answers("/healthz", cloud)
+        key = asyncio.ensure_future(self._make_key())
+        try:
+            await self._until_answers("/healthz", cloud)
+            self._announcer.ready(self._options.url)
+            ledger = self._folder / LEDGER_FILE
+            ledger.write_text(ledger_yaml(self._site), "utf-8")
+            await self._children.run("ledger-import", [*FRONT_DOOR, "cloud", "ledger", "import", str(ledger), *data])
+            gateway = ["cloud", "gateway", "add", self._site.gateway, "--site", self._site.id, "--public-key"]
+            await self._children.run("gateway-add", [*FRONT_DOOR, *gateway, await key, *data])
+        finally:
+            key.cancel()
+
+    async def _make_key(self) -> str:
+        """The gateway's public key; made when there is none yet."""
+        key_file = self._folder / f"{self._site.gateway}.key"
+        printed = await self._children.run("edge-key", [*FRONT_DOOR, "edge", "key", str(key_file)])
+        return printed.split()[-1]
 
     async def _until_answers(self, path: str, child: Child) -> None:
         url = f"{self._options.url}{path}"

@@ -7,16 +7,13 @@ import aiomqtt
 import numpy as np
 import structlog
 
+from devices.messages.parking_sensors import HEARTBEAT, STATUS, encode_nps405_heartbeat, encode_nps405_status
 from simulators.behaviour import RobotState, WorldState
 from simulators.payloads import (
-    PORT_HEARTBEAT,
-    PORT_STATUS,
     Sensor,
     chirpstack_uplink,
     connection,
     encode,
-    nwave_heartbeat,
-    nwave_status,
     robot_message,
     visualization,
 )
@@ -27,7 +24,7 @@ RECONNECT_S = 1.0
 STATE_EVERY_MS = 10_000  # VDA 5050 asks for 30 s at least
 HEARTBEAT_EVERY_S = 1800
 ANNOUNCE_PER_TICK = 60  # a gateway does not hear 286 sensors in the same second
-SENSOR_BATTERY_V = 3.4
+SENSOR_BATTERY_V, SENSOR_DEGC = 3.4, 18.0
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +81,6 @@ class ParkingVoice:
         }
         self._counters = dict.fromkeys(self._sensed, 0)
         self._since_ms: dict[int, int] = {}
-        self._previous_s = dict.fromkeys(self._sensed, 0.0)
         self._taken: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None
         self._announced = 0
         self._asked: list[int] = []
@@ -113,13 +109,15 @@ class ParkingVoice:
         return [self._sensed[turn % len(self._sensed)] for turn in range(first, min(last, first + ANNOUNCE_PER_TICK))]
 
     def _status(self, index: int, time_ms: int, *, occupied: bool) -> tuple[str, bytes]:
-        self._previous_s[index] = (time_ms - self._since_ms.get(index, time_ms)) / 1000
+        previous_s = (time_ms - self._since_ms.get(index, time_ms)) / 1000
         self._since_ms[index] = time_ms
-        return self._uplink(index, time_ms, PORT_STATUS, nwave_status(occupied, self._previous_s[index]))
+        return self._uplink(
+            index, time_ms, STATUS, encode_nps405_status(occupied=occupied, previous_minutes=int(previous_s // 60))
+        )
 
     def _heartbeat(self, index: int, time_ms: int, *, occupied: bool) -> tuple[str, bytes]:
-        data = nwave_heartbeat(occupied, self._previous_s[index], SENSOR_BATTERY_V, 18.0)
-        return self._uplink(index, time_ms, PORT_HEARTBEAT, data)
+        data = encode_nps405_heartbeat(occupied=occupied, battery_v=SENSOR_BATTERY_V, temperature_c=SENSOR_DEGC)
+        return self._uplink(index, time_ms, HEARTBEAT, data)
 
     def _uplink(self, index: int, time_ms: int, port: int, data: bytes) -> tuple[str, bytes]:
         sensor = self._sensors[index]

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +12,6 @@ from simulators.site import MAP_ID, Robot
 
 VDA_VERSION = "2.1.0"
 Payload = dict[str, object]
-
-PORT_STATUS = 1
-PORT_HEARTBEAT = 2
 
 
 def encode(payload: Mapping[str, object]) -> bytes:
@@ -78,30 +74,6 @@ def robot_message(robot: Robot, header_id: int, time_ms: int, state: RobotState,
         "errors": errors,
         "safetyState": {"eStop": "NONE", "fieldViolation": False},
     }
-
-
-def nwave_status(occupied: bool, previous_state_s: float) -> bytes:  # noqa: FBT001
-    """The one byte of an NPS405 status: bit 7 occupied, bits 6-0 how long the state before lasted (domain.md 4)."""
-    minutes = int(previous_state_s // 60)
-    if minutes < 90:
-        code = minutes
-    elif minutes < 240:
-        code = 90 + (minutes - 90) // 5
-    else:
-        code = min(127, 120 + (minutes - 240) // 60)
-    return bytes([int(occupied) << 7 | code])
-
-
-def nwave_heartbeat(
-    occupied: bool,  # noqa: FBT001
-    previous_state_s: float,
-    battery_v: float,
-    temperature_degc: float,
-) -> bytes:
-    """The heartbeat of an NPS405: status byte, health, battery in 4 mV from 2.5 V, temperature in half degrees."""
-    battery = min(255, max(0, round((battery_v - 2.5) * 250)))
-    temperature = math.floor((temperature_degc - 10) * 2)
-    return nwave_status(occupied, previous_state_s) + bytes([0, battery, temperature & 0xFF])
 
 
 @dataclass(frozen=True, slots=True)

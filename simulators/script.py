@@ -68,7 +68,8 @@ def chance(seed: int, day: date, stream: int) -> np.random.Generator:
 def episodes_begun(equipment: Sequence[Equipment], seed: int, day: date) -> list[Episode]:
     """Faults, warnings and inspections that begin on `day`."""
     rng = chance(seed, day, _STREAM_FAULTS)
-    breakable = [one for one in equipment if one.id != SCRIPTED_FAULT]
+    # A meter has no fault register, and the scripted fault waits for somebody to look.
+    breakable = [one for one in equipment if one.id != SCRIPTED_FAULT and one.kind is not Kind.METER]
     weights = np.array([1.0 if one.criticality == "A" else 4.0 for one in breakable])
     chosen = rng.choice(len(breakable), FAULTS_PER_DAY, replace=False, p=weights / weights.sum())
     down_s = rng.uniform(DOWN_SHARE_LOW, DOWN_SHARE_HIGH) * len(equipment) * DAY_S
