@@ -1,21 +1,18 @@
 """Runs the drivers: one owner task per socket, each with its own schedule, breakers and links."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from random import Random
 
-from devices.reading import Block, Pose, Text
 from devices.records import Link
 from edge.clock import Moment
 from edge.config import Connection, ModbusServer, MqttBroker, Site
 from edge.drivers.modbus import ModbusDriver
 from edge.drivers.modbus_device import plans_of
 from edge.drivers.mqtt import MqttCounts, MqttDriver
+from edge.items import Sink
 from edge.listening import Listening, ListeningStatus
 from edge.polling import Polling, PollingStatus
-
-Item = Block | Text | Pose | Link
-Sink = Callable[[Sequence[Item], Moment], Awaitable[None]]
 
 
 class Collector:
@@ -64,7 +61,8 @@ class Collector:
     async def run(self) -> None:
         """Poll and subscribe until cancelled. Never ends by itself; closes every connection on the way out."""
         async with asyncio.TaskGroup() as group:
-            for name, owner in {**self._polling, **self._listening}.items():
+            owners: dict[str, Polling | Listening] = {**self._polling, **self._listening}
+            for name, owner in owners.items():
                 group.create_task(owner.run(), name=f"collect {name}")
             await asyncio.Event().wait()  # with nothing configured there is still nothing to end for
 

@@ -21,6 +21,7 @@ from devices.reading import Block, Pose, Series, Text
 from devices.records import Link
 from edge.config import Device
 from edge.deadbands import Deadbands, Match, Part
+from edge.items import Item
 from edge.kept import NOTHING, Columns, Kept
 from edge.series import SeriesTable
 from edge.state_inputs import Entry, Picks, Row, StateInputs
@@ -28,8 +29,6 @@ from edge.state_inputs import Entry, Picks, Row, StateInputs
 HEARTBEAT_MS = 300_000  # a chart's point is at least this often repeated
 DISCRETE_HEARTBEAT_MS = 3_600_000  # evidence costs more; as often as keyframes
 PLANS_MAX = 20_000  # remembered tuples of points; a driver makes one a request, a pushing device one a message shape
-
-Item = Block | Text | Pose | Link
 
 
 @dataclass(slots=True)

@@ -1,22 +1,17 @@
 """The owner of one subscription: reconnects, and hands on what was read."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 import structlog
 
 from devices.errors import LinkDown
-from devices.reading import Block, Pose, Text
-from devices.records import Link
 from edge.backoff import Backoff
-from edge.clock import Moment
 from edge.drivers.mqtt import MqttDriver
+from edge.items import Sink
 
 CONNECT_CAP_S = 30.0
-Item = Block | Text | Pose | Link
-Sink = Callable[[Sequence[Item], Moment], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 

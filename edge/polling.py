@@ -2,26 +2,25 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 import structlog
 
 from devices.errors import LinkDown
-from devices.reading import Block, Pose, Quality, Text
+from devices.reading import Block, Quality, Text
 from devices.records import Link
 from edge.backoff import Backoff
 from edge.breakers import Breakers, Mode
 from edge.clock import Moment
 from edge.drivers.modbus import Driver
 from edge.drivers.modbus_device import DevicePlan
+from edge.items import Sink
 from edge.links import LinkWatch
 from edge.schedule import Schedule, phase_of
 
 CONNECT_CAP_S = 30.0
-Item = Block | Text | Pose | Link
-Sink = Callable[[Sequence[Item], Moment], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 

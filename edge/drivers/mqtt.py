@@ -193,7 +193,6 @@ class MqttDriver:
 
     async def __aenter__(self) -> Self:
         """Connect and subscribe. Raises LinkDown."""
-        self._inbox = _Inbox(INBOX_MESSAGES_MAX)
         client = aiomqtt.Client(
             self._broker.host,
             self._broker.port,
@@ -204,7 +203,8 @@ class MqttDriver:
             clean_session=False,
             timeout=TIMEOUT_S,
             keepalive=KEEPALIVE_S,
-            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", lambda maxsize: self._inbox),
+            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", self._new_inbox),
+            max_queued_incoming_messages=INBOX_MESSAGES_MAX,
         )
         try:
             await client.__aenter__()
@@ -245,6 +245,10 @@ class MqttDriver:
                     yield items, moment
         except aiomqtt.MqttError as error:
             raise LinkDown(f"the broker at {self._broker.host}:{self._broker.port}: {error}") from error
+
+    def _new_inbox(self, maxsize: int) -> _Inbox:
+        self._inbox = _Inbox(maxsize)
+        return self._inbox
 
     def _read(self, message: aiomqtt.Message, moment: Moment) -> list[Item]:
         payload = message.payload if isinstance(message.payload, bytes) else b""
