@@ -80,7 +80,8 @@ class SmallCloud:
         elif fault in {"500", "429"}:
             status = int(fault)
         elif fault != "break":
-            answer = self._receipt(head.startswith("POST"), split_frames(body))
+            answer = self._receipt(split_frames(body))
+            self.signs_of_life += head.startswith("POST") and not body
         self.changed.set()
         if fault in {"drop", "break"}:
             return False
@@ -94,9 +95,7 @@ class SmallCloud:
         claims = jwt.decode(header[7:], self.key, ["EdDSA"], audience="gatehouse-cloud", options=options)  # type: ignore[arg-type]
         return bool(claims["sub"] == "gw-1" and self.now_ms() / 1000 <= claims["exp"] <= self.now_ms() / 1000 + 301)
 
-    def _receipt(self, post: bool, frames: list[bytes]) -> bytes:
-        if post and not frames:
-            self.signs_of_life += 1
+    def _receipt(self, frames: list[bytes]) -> bytes:
         self.arrivals += len(frames)
         batch: list[tuple[Lane, str, int]] = []
         results = [self._take(data, batch) for data in frames]
