@@ -104,8 +104,12 @@ device_days = sa.Table("device_days", metadata, _key("site"), _key("device"), _k
 device_heads = sa.Table("device_heads", metadata, _key("site"), _key("device"), sa.Column("zone", sa.String),
                         _big("first_ms"), sa.Column("last_day", sa.Integer))  # fmt: skip
 
+# Quarter hours of a robot whose poses changed since their cells were computed, and the cells, for one version of
+# the zones each.
+pose_marks = sa.Table("pose_marks", metadata, _key("site"), _key("device"), _key("utc_quarter", sa.Integer))
 quarter_cells = sa.Table("quarter_cells", metadata, _key("site"), _key("device"), _key("utc_quarter", sa.Integer),
-                         _text("version"), _blob("body"))  # fmt: skip
+                         _blob("body"))  # fmt: skip
+coverage_heads = sa.Table("coverage_heads", metadata, _key("site"), _key("device"), _text("version"))
 
 # --- the processor's own --------------------------------------------------------------------------------
 

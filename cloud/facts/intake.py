@@ -27,9 +27,9 @@ from cloud.facts.database import (
     inventories,
     losses,
     marks,
+    pose_marks,
     poses,
     profiles,
-    quarter_cells,
     reaches,
     runs,
     stops,
@@ -57,7 +57,7 @@ def store_facts(connection: sa.Connection, facts: FrameFacts) -> bool:
     for pose in facts.poses:
         body = encode_poses(pose.rows)
         _insert(connection, poses, facts, device=pose.device, utc_quarter=pose.utc_quarter, body=body)
-        _forget_quarters(connection, facts.site, pose.device, pose.utc_quarter)
+        _mark_quarters(connection, facts.site, pose.device, pose.utc_quarter)
     changed.extend(_store_stops(connection, facts.site, facts.stops))
     changed.extend(_store_profiles(connection, facts))
     changed.extend(_store_inventories(connection, facts))
@@ -128,10 +128,10 @@ def _reach_row(site: str, device: str, claim: Claim, rank: bytes) -> dict[str, o
     }  # fmt: skip
 
 
-def _forget_quarters(connection: sa.Connection, site: str, device: str, quarter: int) -> None:
+def _mark_quarters(connection: sa.Connection, site: str, device: str, quarter: int) -> None:
     # A quarter's first leg begins at the last pose of the quarter before.
-    mine = (quarter_cells.c.site == site) & (quarter_cells.c.device == device)
-    connection.execute(sa.delete(quarter_cells).where(mine, quarter_cells.c.utc_quarter.in_([quarter, quarter + 1])))
+    rows = [{"site": site, "device": device, "utc_quarter": one} for one in (quarter, quarter + 1)]
+    connection.execute(insert(pose_marks).on_conflict_do_nothing(), rows)
 
 
 def _store_stops(connection: sa.Connection, site: str, found: Iterable[Stop]) -> Iterator[Mark]:

@@ -8,7 +8,11 @@ from threading import Lock
 
 import sqlalchemy as sa
 
+from cloud.facts.claims import QUARTER_MS
+from cloud.facts.coverage_days import CoveredDay, Plans, covered_day, quarters_of
+from cloud.facts.coverage_zones import Raster
 from cloud.facts.database import reading
+from cloud.facts.days import days_between
 from cloud.facts.device_days import device_timelines
 from cloud.facts.inputs import current_ledger, ledger_version, sites_with_ledger
 from cloud.facts.ledger import Ledger
@@ -22,6 +26,7 @@ class FactStore:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self.profiles = Profiles()
+        self._plans = Plans()
         self._ledgers: dict[str, tuple[int, Ledger]] = {}
         self._lock = Lock()
 
@@ -53,3 +58,19 @@ class FactStore:
         return device_timelines(
             self.engine, site.id, site.time_zone, (from_ms, to_ms), known=self.profiles, devices=devices
         )
+
+    def rasters(self, ledger: Ledger) -> dict[str, Raster]:
+        """Rasters of the floors that have zones, by map."""
+        return self._plans.of(ledger)[1]
+
+    def covered_days(
+        self, ledger: Ledger, from_ms: int, to_ms: int, now_ms: int, *, passes: bool = False
+    ) -> list[CoveredDay]:
+        """What robots saw on each local day that [from_ms, to_ms) touches, within it. Whole quarter hours count."""
+        rasters = self.rasters(ledger)
+        wanted = range(from_ms // QUARTER_MS, -(-to_ms // QUARTER_MS))
+        robots = quarters_of(self.engine, ledger, self._plans, wanted, now_ms)
+        return [
+            covered_day(ledger, rasters, day, (from_ms, to_ms), robots, passes=passes)
+            for day in days_between(from_ms, to_ms, ledger.site.time_zone)
+        ]

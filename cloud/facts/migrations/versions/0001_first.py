@@ -30,6 +30,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("site", "device", "utc_day", "gateway", "epoch", "seq"),
     )
     op.create_table(
+        "coverage_heads",
+        sa.Column("site", sa.String(), nullable=False),
+        sa.Column("device", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "device"),
+    )
+    op.create_table(
         "device_days",
         sa.Column("site", sa.String(), nullable=False),
         sa.Column("device", sa.String(), nullable=False),
@@ -103,6 +110,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("site", "device", "utc_day"),
     )
     op.create_table(
+        "pose_marks",
+        sa.Column("site", sa.String(), nullable=False),
+        sa.Column("device", sa.String(), nullable=False),
+        sa.Column("utc_quarter", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("site", "device", "utc_quarter"),
+    )
+    op.create_table(
         "poses",
         sa.Column("site", sa.String(), nullable=False),
         sa.Column("device", sa.String(), nullable=False),
@@ -132,7 +146,6 @@ def upgrade() -> None:
         sa.Column("site", sa.String(), nullable=False),
         sa.Column("device", sa.String(), nullable=False),
         sa.Column("utc_quarter", sa.Integer(), nullable=False),
-        sa.Column("version", sa.String(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("site", "device", "utc_quarter"),
     )
@@ -193,6 +206,7 @@ def downgrade() -> None:
     op.drop_table("profiles")
     op.drop_table("positions")
     op.drop_table("poses")
+    op.drop_table("pose_marks")
     op.drop_table("marks")
     op.drop_table("losses")
     op.drop_table("ledgers")
@@ -200,5 +214,6 @@ def downgrade() -> None:
     op.drop_table("device_infos")
     op.drop_table("device_heads")
     op.drop_table("device_days")
+    op.drop_table("coverage_heads")
     op.drop_table("claims")
     op.drop_table("alerts")
