@@ -4,15 +4,16 @@ Kept in memory and fed frame by frame, in any order and any number of times: onl
 counts. Indicators come from facts, not from here; this is for alerts and for the page. Times are Unix ms UTC.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
+from cloud.facts.newest import Newest
 from devices.errors import ConfigurationError
 from devices.frame import Content, Frame, Origin
 from devices.profile import LoadedProfile, parse_profile
-from devices.reading import FIRST_BAD_QUALITY, Lane, PoseFlag, Series
+from devices.reading import FIRST_BAD_QUALITY, Lane, Pose, PoseFlag, Series
 from devices.records import DeviceInfo, Inventory, Link, ProfileText
 from devices.states import EquipmentState, RobotState, SpaceState, equipment_state, robot_state, space_state
 
@@ -32,18 +33,6 @@ class Held:
     confirmed_ms: int
     time_ms: int  # of the newest reading, good or bad
     stopped: bool = False  # a bad reading came after it: polls confirm it no longer
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a robot was: millimetres and milliradians in the frame of `map_id`."""
-
-    time_ms: int
-    x_mm: int
-    y_mm: int
-    theta_mrad: int
-    map_id: str
-    flags: PoseFlag
 
 
 @dataclass(slots=True)
@@ -66,7 +55,7 @@ class LiveDevice:
     info: DeviceInfo | None = None
     profile: LoadedProfile | None = None
     held: dict[str, Held] = field(default_factory=dict)
-    place: Place | None = None
+    place: Pose | None = None
     link_good: bool = True
     link_ms: int = 0
     state: EquipmentState = EquipmentState.UNKNOWN  # by the newest values, however old
@@ -181,14 +170,31 @@ class LiveSite:
         self._take_numbers(frame.content, header.gateway)
         self._take_poses(frame.content, header.gateway)
 
-    def restore(self, device: str, gateway: str, values: Mapping[str, Held]) -> None:
-        """Take values from the facts, for a process that has just started."""
-        known = self.device(device, gateway)
-        for point, held in values.items():
-            there = known.held.get(point)
-            if there is None or there.time_ms < held.time_ms:
-                known.held[point] = held
-        known.judge(max((held.changed_ms for held in known.held.values()), default=0))
+    def restore(self, known: Newest) -> None:
+        """Take up what the facts say, in a process that has just started. What arrived since counts more."""
+        for text in known.profiles:
+            self.add_profile(text)
+        for gateway, inventory in known.inventories:
+            self.add_inventory(gateway, inventory)
+        for gateway, end_ms in known.spans.items():
+            heard = self.gateway(gateway)
+            heard.span_end_ms = max(heard.span_end_ms, end_ms)
+        for name, newest in known.devices.items():
+            device = self.device(name, newest.gateway)
+            units = dict(device.info.points) if device.info is not None else {}
+            for point, one in newest.values.items():
+                there = device.held.get(point)
+                if there is None or there.time_ms < one.from_ms:
+                    stopped = point in newest.stopped
+                    device.held[point] = Held(
+                        one.value, units.get(point, ""), one.from_ms, one.to_ms, one.to_ms, stopped
+                    )
+            if not device.link_ms:
+                device.link_good = "" not in newest.stopped
+            if newest.pose is not None and (device.place is None or device.place.time_ms < newest.pose.time_ms):
+                device.place = newest.pose
+            device.judge(max((held.changed_ms for held in device.held.values()), default=0))
+        self.revision += 1
 
     def _describe(self, device: LiveDevice) -> None:
         info = self._infos.get(device.id)
@@ -259,7 +265,7 @@ class LiveSite:
         ):
             device = self.device(content.series[index].device, gateway)
             if quality < FIRST_BAD_QUALITY and (device.place is None or device.place.time_ms <= time_ms):
-                device.place = Place(time_ms, x_mm, y_mm, theta_mrad, rows.maps[at], PoseFlag(flags))
+                device.place = Pose(device.id, time_ms, x_mm, y_mm, theta_mrad, rows.maps[at], PoseFlag(flags))
 
 
 class LiveState:

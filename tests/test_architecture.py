@@ -18,7 +18,7 @@ MAY_IMPORT = {
 }
 
 # Inside cloud a part imports only what stands left of it; the aggregator and the command line see all.
-CLOUD_ORDER = ("ingest", "history", "facts", "processor", "indicators", "alerts", "api", "web")
+CLOUD_ORDER = ("ingest", "history", "facts", "processor", "live", "indicators", "alerts", "api", "web")
 CLOUD_SEES_ALL = ("cloud/aggregator.py", "cloud/cli.py")
 SIBLINGS = {frozenset({"history", "facts"})}
 

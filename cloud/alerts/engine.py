@@ -7,6 +7,7 @@ after it is stored, so a process that dies on any line finds, at its next start,
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
 import structlog
@@ -34,6 +35,7 @@ from devices.errors import StorageUnavailable
 from devices.instants import format_instant
 
 TICK_S = 1.0  # delays end at most this much late
+WATCH_S = 5.0  # a changed ledger is watched this soon
 _log = structlog.get_logger(__name__)
 
 
@@ -47,7 +49,10 @@ class Watched:
 
 
 class Watch(Protocol):
-    """What there is to watch."""
+    """What there is to watch. Answers at once, from memory; `refresh` blocks and is called in a thread."""
+
+    def refresh(self) -> None:
+        """Take up what was entered since."""
 
     def sites(self) -> Iterable[str]:
         """Every site."""
@@ -96,6 +101,7 @@ class AlertEngine:
 
     async def load(self) -> None:
         """Take up what the last process left. Before this nothing may be evaluated."""
+        await asyncio.to_thread(self._watch.refresh)
         for alert in await asyncio.to_thread(self._store.standing, self._now() - HOLD_MS):
             self._remember(alert)
         self._due.update(self._watch.sites())
@@ -103,19 +109,39 @@ class AlertEngine:
     async def run(self) -> None:
         """Evaluate until cancelled."""
         await self.load()
+        ticked = refreshed = monotonic()
         while True:
             try:
-                await asyncio.wait_for(self._wake.wait(), TICK_S)
+                await asyncio.wait_for(self._wake.wait(), max(0.0, ticked + TICK_S - monotonic()))
             except TimeoutError:
+                ticked = monotonic()
                 self._due.update(self._sites_waiting())
             self._wake.clear()
+            if monotonic() - refreshed >= WATCH_S:
+                refreshed = monotonic()
+                await self._refresh_watch()
             due, self._due = self._due, set()
             for site in due:
-                try:
-                    await self.evaluate(site)
-                except StorageUnavailable as error:
-                    _log.warning("alerts of a site wait for the disk", site=site, problem=str(error))
-                    self._due.add(site)
+                await self._evaluate_if_possible(site)
+
+    async def _refresh_watch(self) -> None:
+        try:
+            await asyncio.to_thread(self._watch.refresh)
+        except StorageUnavailable as error:
+            _log.warning("what is watched may be out of date", problem=str(error))
+        # a ledger that was imported just now may name a device that is in FAULT already
+        self._due.update(site for site in self._watch.sites() if self._is_news(site))
+
+    async def _evaluate_if_possible(self, site: str) -> None:
+        try:
+            await self.evaluate(site)
+        except StorageUnavailable as error:
+            _log.warning("alerts of a site wait for the disk", site=site, problem=str(error))
+            self._due.add(site)
+
+    def _is_news(self, site: str) -> bool:
+        planned = self._plans.get(site)
+        return planned is None or planned[0] is not self._watch.equipment(site)
 
     async def evaluate(self, site: str) -> None:
         """Run the rules of one site now. Raises StorageUnavailable; what was not stored is found again."""

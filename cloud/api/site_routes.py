@@ -20,7 +20,7 @@ from devices.instants import format_instant
 
 TREND_DAYS_MAX = 90
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": schema.ProblemBody}, 422: {"model": schema.ProblemBody}}
-WindowName = Literal["24h", "today", "month"]
+WindowName = Literal["24h", "today", "month", "now"]
 
 
 def site_routes(services: Services) -> APIRouter:

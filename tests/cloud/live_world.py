@@ -20,9 +20,43 @@ PROFILE = load_profiles()["generic-di"]
 POINT = min(PROFILE.state_points)
 
 
+def sealed(content: Content, to_ms: int, *, seq: int = 1, origin: Origin = Origin.LIVE) -> Frame:
+    """An events frame as the processor hands it on, of the second before `to_ms`."""
+    header = Header(
+        gateway="gw-1",
+        lane=Lane.EVENTS,
+        epoch=bytes(8),
+        seq=seq,
+        key_id="",
+        clock_run=bytes(8),
+        monotonic_ms=to_ms,
+        from_ms=to_ms - 1000,
+        to_ms=to_ms,
+        trusted=True,
+        uncertainty_ms=0,
+        keyframe=False,
+        origin=origin,
+        previous_hash=b"",
+        previous_epoch=None,
+        readings=1,
+        body_bytes=0,
+    )
+    return Frame(header, content, b"")
+
+
+def described(time_ms: int) -> Frame:
+    """A frame in which the gateway says what it reads, and by which profile."""
+    info = DeviceInfo("di-1", PROFILE.id, PROFILE.hash, ((POINT, ""),), 1.0, 60, pushes=False)
+    records = (ProfileText(PROFILE.hash, PROFILE.text), Inventory(time_ms, "0", "", (info,)))
+    return sealed(Content(records=records), time_ms)
+
+
 class Watch:
     def __init__(self, equipment: Sequence[Watched]) -> None:
         self._equipment = equipment
+
+    def refresh(self) -> None:
+        """Nothing is ever entered here."""
 
     def sites(self) -> list[str]:
         return [SITE]
@@ -61,30 +95,12 @@ class World:
 
     def _arrive(self, content: Content, origin: Origin) -> None:
         self._seq += 1
-        header = Header(
-            gateway="gw-1",
-            lane=Lane.EVENTS,
-            epoch=bytes(8),
-            seq=self._seq,
-            key_id="",
-            clock_run=bytes(8),
-            monotonic_ms=self.now_ms,
-            from_ms=self.now_ms - 1000,
-            to_ms=self.now_ms,
-            trusted=True,
-            uncertainty_ms=0,
-            keyframe=False,
-            origin=origin,
-            previous_hash=b"",
-            previous_epoch=None,
-            readings=1,
-            body_bytes=0,
-        )
-        self.live.frames_arrived(SITE, [Frame(header, content, b"")], self.now_ms)
+        frame = sealed(content, self.now_ms, seq=self._seq, origin=origin)
+        self.live.frames_arrived(SITE, [frame], self.now_ms)
 
     def inventory(self) -> None:
-        info = DeviceInfo("di-1", PROFILE.id, PROFILE.hash, ((POINT, ""),), 1.0, 60, pushes=False)
-        self.frame(ProfileText(PROFILE.hash, PROFILE.text), Inventory(self.now_ms, "0", "", (info,)))
+        """Let the gateway describe itself."""
+        self._arrive(described(self.now_ms).content, Origin.LIVE)
 
     async def after(self, seconds: float, value: float | None = None) -> None:
         """Let time pass, with or without a frame at the end of it."""
