@@ -13,7 +13,7 @@ from devices.frame import decode_frame
 from devices.reading import Lane
 
 BATCH_FRAMES = 200
-BATCH_BODY_BYTES_MAX = 64 * 1024 * 1024  # inflated; bounds the memory whatever the frames hold
+BATCH_BODY_BYTES_MAX = 16 * 1024 * 1024  # inflated; bounds the memory whatever the frames hold
 MAINTENANCE_S = 10.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 30.0
 _log = structlog.get_logger(__name__)
