@@ -5,10 +5,11 @@ The one module of the cloud that sees all parts and reads the clock.
 
 import asyncio
 import fcntl
+import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,10 @@ from fastapi import FastAPI, Response
 
 from cloud.api.problems import RequestGuard, install_problems
 from cloud.facts.database import open_database
+from cloud.facts.progress import forget_facts
 from cloud.history.embedded import EmbeddedHistory
 from cloud.history.feed import HistoryFeed
+from cloud.history.influx import InfluxHistory, InfluxSettings
 from cloud.history.store import HistoryWriter
 from cloud.ingest.admission import Admission
 from cloud.ingest.gateways import GatewayRegister
@@ -33,6 +36,7 @@ from cloud.processor import Processor
 from devices.errors import ConfigurationError, Permanent, Problem
 
 OPEN_REQUESTS_S = 1.5  # how long a stop waits for requests that are being answered
+INFLUX_VARIABLE = "GATEHOUSE_INFLUX_"
 LAST_BATCH_S = 5.0  # how long it waits for the batch at hand of each reader
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +48,22 @@ class Settings:
     data_dir: Path
     host: str = "127.0.0.1"
     port: int = 8080
+    influx: InfluxSettings | None = None
+
+
+def influx_from(environment: Mapping[str, str]) -> InfluxSettings | None:
+    """Where else history is written, from GATEHOUSE_INFLUX_URL, _TOKEN, _ORG and _BUCKET; None without a URL.
+
+    Raises ConfigurationError when a part lacks.
+    """
+    url = environment.get(f"{INFLUX_VARIABLE}URL", "")
+    if not url:
+        return None
+    parts = {name: environment.get(f"{INFLUX_VARIABLE}{name}", "") for name in ("TOKEN", "ORG", "BUCKET")}
+    lacking = [Problem(f"{INFLUX_VARIABLE}{name}", 0, 0, "is not set") for name, value in parts.items() if not value]
+    if lacking:
+        raise ConfigurationError(lacking)
+    return InfluxSettings(url, parts["TOKEN"], parts["ORG"], parts["BUCKET"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,11 @@ class Places:
     def facts(self) -> Path:
         """Facts, inputs and records."""
         return self.root / "facts.sqlite"
+
+    @property
+    def influx_position(self) -> Path:
+        """How far an InfluxDB has been told."""
+        return self.root / "influx-position.json"
 
     @property
     def history(self) -> Path:
@@ -101,7 +126,7 @@ def owning(data_dir: Path) -> Iterator[Places]:
 class Aggregator:
     """Everything, built and connected; belongs to the running event loop."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, influx: InfluxSettings | None = None) -> None:
         self.log = SegmentLog(places.log)
         self.keys = GatewayRegister(places.gateways)
         self.facts = open_database(places.facts)
@@ -111,6 +136,8 @@ class Aggregator:
         self.processor.listen(self.live.frames_arrived)
         self.history = EmbeddedHistory(places.history, self.log.log_id)
         self.writers: list[HistoryWriter] = [self.history]
+        if influx is not None:
+            self.writers.append(InfluxHistory(influx, places.influx_position, self.log.log_id))
         self.feeds = [HistoryFeed(self.log, self.keys, writer, server_now_ms) for writer in self.writers]
         self.app = self._app()
 
@@ -175,15 +202,40 @@ def run(settings: Settings) -> None:
     with owning(settings.data_dir) as places, _listening(settings) as listening:
         runner = asyncio.Runner(loop_factory=_loop_factory())
         with runner:
-            runner.run(_serve(places, listening))
+            runner.run(_serve(settings, places, listening))
 
 
-async def _serve(places: Places, listening: socket.socket) -> None:
+def rebuild(data_dir: Path) -> int:
+    """Forget what is derived and compute it from the log again; how many frames were read. Raises InUse."""
+    with owning(data_dir) as places:
+        facts = open_database(places.facts)
+        forget_facts(facts)
+        facts.dispose()
+        if places.history.exists():
+            shutil.rmtree(places.history)
+        return asyncio.run(_catch_up(places))
+
+
+async def _catch_up(places: Places) -> int:
+    aggregator = Aggregator(places)
+    frames = 0
+    try:
+        while read := await aggregator.processor.step():
+            frames += read
+        for feed in aggregator.feeds:
+            while await asyncio.to_thread(feed.step):
+                pass
+    finally:
+        aggregator.close()
+    return frames
+
+
+async def _serve(settings: Settings, places: Places, listening: socket.socket) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    aggregator = Aggregator(places)
+    aggregator = Aggregator(places, settings.influx)
     try:
         host, port = listening.getsockname()[:2]
         _log.info("serving", address=f"http://{host}:{port}", data_dir=str(places.root))

@@ -1,5 +1,6 @@
 """`gatehouse cloud`: the aggregator from the command line."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,11 +44,45 @@ def run_aggregator(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 lets the system choose.", min=0, max=65535)] = 8080,
 ) -> None:
-    """Run the aggregator until SIGINT or SIGTERM."""
-    from cloud.aggregator import Settings, run
+    """Run the aggregator until SIGINT or SIGTERM.
+
+    With GATEHOUSE_INFLUX_URL (and GATEHOUSE_INFLUX_TOKEN, _ORG, _BUCKET) in the environment history is written
+    to an InfluxDB 2 as well.
+    """
+    from cloud.aggregator import Settings, influx_from, run
 
     with _reporting():
-        run(Settings(data_dir, host, port))
+        run(Settings(data_dir, host, port, influx_from(os.environ)))
+
+
+@app.command("rebuild")
+def rebuild_derived(data_dir: DataDir = DATA_DIR) -> None:
+    """Compute facts and history from the log again. The aggregator must not be running."""
+    from cloud.aggregator import rebuild
+
+    with _reporting():
+        frames = rebuild(data_dir)
+        typer.echo(f"{frames} frames read from the log")
+
+
+@ledger.command("import")
+def import_ledger_file(
+    file: Annotated[Path, typer.Argument(help="ledger.yaml", exists=True, dir_okay=False)],
+    data_dir: DataDir = DATA_DIR,
+    actor: Annotated[str, typer.Option(help="Who enters it.")] = "cli",
+) -> None:
+    """Make a ledger document the site's newest version."""
+    from cloud.aggregator import Places, server_now_ms
+    from cloud.facts.database import open_database
+    from cloud.facts.inputs import import_ledger
+
+    with _reporting():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        facts = open_database(Places(data_dir).facts)
+        text = file.read_text(encoding="utf-8")
+        entered = import_ledger(facts, text, str(file), actor=actor, now_ms=server_now_ms())
+        typer.echo(f"ledger of {entered.site.id}: {len(entered.equipment)} equipment, {len(entered.spaces)} spaces")
+        facts.dispose()
 
 
 @gateway.command("add")
@@ -92,6 +127,7 @@ def list_set_aside(data_dir: DataDir = DATA_DIR) -> None:
     from devices.instants import format_instant
 
     with _reporting():
+        data_dir.mkdir(parents=True, exist_ok=True)
         facts = open_database(Places(data_dir).facts)
         for one in frames_set_aside(facts):
             name = f"{one.gateway or '?'} {one.lane} {one.epoch.hex() or '?'} {'?' if one.seq is None else one.seq}"

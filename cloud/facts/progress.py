@@ -7,7 +7,26 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from cloud.facts.database import WHOLE_LOG, positions, reading, set_aside, writing
+from cloud.facts.database import (
+    WHOLE_LOG,
+    claims,
+    device_days,
+    device_heads,
+    device_infos,
+    inventories,
+    losses,
+    marks,
+    poses,
+    positions,
+    profiles,
+    quarter_cells,
+    reaches,
+    reading,
+    runs,
+    set_aside,
+    stops,
+    writing,
+)
 from devices.errors import Permanent, StorageUnavailable
 from devices.frame import Identity
 
@@ -16,6 +35,13 @@ FactsStore = sa.Engine  # its name for whoever only hands it on
 
 class UnusableFacts(Permanent):
     """What a frame says does not fit the store: set it aside."""
+
+
+# What the log tells again, and what is computed from that; inputs and records are not among it.
+FROM_THE_LOG = (
+    claims, reaches, runs, stops, poses, profiles, device_infos, inventories, losses, marks, device_days, device_heads,
+    quarter_cells, positions, set_aside,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +111,10 @@ def frames_set_aside(engine: sa.Engine) -> list[SetAside]:
         SetAside(row.site, row.lane, row.position, row.received_ms, row.reason, row.gateway, row.epoch or b"", row.seq)
         for row in found
     ]
+
+
+def forget_facts(engine: sa.Engine) -> None:
+    """Delete everything that comes from the log, so that it is read from its beginning."""
+    with storing(engine) as connection:
+        for table in FROM_THE_LOG:
+            connection.execute(sa.delete(table))
