@@ -31,7 +31,7 @@ from devices.reading import Lane
 
 READER = "processor"
 BATCH_FRAMES = 200  # of each lane in one transaction
-BATCH_BODY_BYTES_MAX = 64 * 1024 * 1024  # inflated; bounds the memory whatever the frames hold
+BATCH_BODY_BYTES_MAX = 16 * 1024 * 1024  # inflated; bounds the memory whatever the frames hold
 GATHER_S = 0.02  # after a small batch: frames that come close together share a transaction
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 10.0
 # What a hostile frame can make pure code raise that reads it as if it were meant well.
