@@ -1,8 +1,8 @@
 """Deadlines instead of queues: what is due, the earliest first; what was missed is counted, never made up for. Pure."""
 
+import hashlib
 import heapq
 import math
-import zlib
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 def phase_of(name: str) -> float:
     """A place in the interval, from 0 up to 1, that is always the same for a name."""
-    return zlib.crc32(name.encode()) / 2**32
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big") / 2**32
 
 
 @dataclass(slots=True)

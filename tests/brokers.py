@@ -5,7 +5,7 @@ import getpass
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,8 +54,7 @@ class Mosquitto:
         arguments = (require_mosquitto(), "-c", str(config))
         with (self.folder / "mosquitto.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(*arguments, stdout=log, stderr=log)
-        ready: Callable[[], Awaitable[bool]] = self._listens
-        await until(ready, f"mosquitto on port {self.port}")
+        await until(self._listens, f"mosquitto on port {self.port}")
 
     async def stop(self) -> None:
         """Stop it as its service would; sessions are kept in the folder."""
@@ -65,16 +64,11 @@ class Mosquitto:
             async with asyncio.timeout(STOP_S):
                 await process.wait()
 
-    async def _listens(self) -> bool:
+    def _listens(self) -> bool:
         assert self._process is not None
         assert self._process.returncode is None, (self.folder / "mosquitto.log").read_text()
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        writer.close()
-        await writer.wait_closed()
-        return True
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 @asynccontextmanager
