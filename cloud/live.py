@@ -17,6 +17,7 @@ from devices.reading import FIRST_BAD_QUALITY, Lane, Pose, PoseFlag, Series
 from devices.records import DeviceInfo, Inventory, Link, ProfileText
 from devices.states import EquipmentState, RobotState, SpaceState, equipment_state, robot_state, space_state
 
+LATE_MS = 60_000  # a frame whose span ended longer before its receipt tells of the past
 HOLD_MINIMUM_S = 60  # design.md section 8, for a device whose inventory has not arrived
 _log = structlog.get_logger(__name__)
 
@@ -112,6 +113,21 @@ class LiveSite:
         self._infos: dict[str, DeviceInfo] = {}
         self._inventory_ms: dict[str, int] = {}
         self._profiles: dict[str, LoadedProfile] = {}
+        self._late_from_ms: int | None = None
+        self._late_at_ms = 0
+
+    def mark_late(self, from_ms: int, at_ms: int) -> None:
+        """Take note at `at_ms` of frames that tell of the past from `from_ms` on."""
+        known = self._late_from_ms
+        self._late_from_ms = from_ms if known is None else min(known, from_ms)
+        self._late_at_ms = max(self._late_at_ms, at_ms)
+
+    def take_late(self, before_ms: int) -> int | None:
+        """Give, once, from when on late frames told of the past, if the last of them came before `before_ms`."""
+        if self._late_from_ms is None or self._late_at_ms > before_ms:
+            return None
+        found, self._late_from_ms = self._late_from_ms, None
+        return found
 
     def device(self, device: str, gateway: str) -> LiveDevice:
         """Give the device, made when it is new."""
@@ -156,6 +172,8 @@ class LiveSite:
         for record in frame.content.records:
             if isinstance(record, ProfileText):
                 self.add_profile(record)
+        if header.origin is Origin.IMPORT or header.to_ms < received_ms - LATE_MS:
+            self.mark_late(header.from_ms, received_ms)
         if header.origin is Origin.IMPORT:
             return
         for record in frame.content.records:

@@ -74,14 +74,14 @@ class World:
     def __init__(self, database: Path) -> None:
         self.now_ms = START_MS
         self._seq = 0
-        self._database = open_database(database)
-        self.store = AlertStore(self._database)
+        self.database = open_database(database)
+        self.store = AlertStore(self.database)
         self.live = LiveState()
         watch = Watch([Watched("pump-3", "di-1", "A")])
         self.engine = AlertEngine(self.store, self.live, watch, lambda: self.now_ms)
 
     def close(self) -> None:
-        self._database.dispose()
+        self.database.dispose()
 
     def frame(self, *records: Record, value: float | None = None, origin: Origin = Origin.LIVE) -> None:
         """Let a frame arrive, with a value of the pump's state input or without one."""
