@@ -1,1 +1,73 @@
 """The front door: `gatehouse edge|cloud|sim VERB`. Each package is imported only when its command is used."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import typer
+
+HELP = "IoT edge gateway and cloud aggregator for property sites."
+EXIT_FAILURE, EXIT_INTERRUPTED = 1, 130
+
+
+class Part(NamedTuple):
+    """A command of the front door: where it is, and its help, which needs no import."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+PARTS = {
+    "edge": Part("edge.cli", "app", "The agent on a site's gateway: reads devices, keeps, sends."),
+    "cloud": Part("cloud.cli", "app", "The aggregator: takes frames, computes indicators, serves the page."),
+    "sim": Part("simulators.cli", "app", "Devices that are not there: a whole site for tests and demos."),
+    "profiles": Part("devices.cli", "app", "The products that Gatehouse knows."),
+    "demo": Part("simulators.demo", "demo", "A simulated site, its gateway and the cloud on this machine."),
+}
+
+
+def door(chosen: str) -> typer.Typer:
+    """The commands, of which only the chosen part is real; the others are there for the list."""
+    app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False)
+    for name, part in PARTS.items():
+        if name != chosen:
+            if importlib.util.find_spec(part.module) is not None:
+                app.command(name, help=part.help)(_not_asked_for)
+            continue
+        found = _load(name, part)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, help=part.help)
+        else:
+            app.command(name)(found)
+    return app
+
+
+def _not_asked_for() -> None:
+    """Stand for a part that is not imported."""
+
+
+def _load(name: str, part: Part) -> Any:
+    try:
+        return getattr(importlib.import_module(part.module), part.attribute)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing in {"edge", "cloud", "simulators", "devices"}:
+            raise
+        extra = "simulators" if name in {"sim", "demo"} else name
+        sys.exit(f"gatehouse {name} needs {missing}, which is not installed: pip install 'gatehouse[{extra}]'")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the `gatehouse` script; `arguments` are those of the process unless given."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        door(words[0] if words else "")(words, prog_name="gatehouse")
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ from devices.columns import Confirmations
 from devices.errors import ConfigurationError, Problem, StorageUnavailable
 from devices.frame import Content, Origin, SealedFrame
 from devices.reading import Lane
-from devices.records import Inventory, ProfileText, Record
+from devices.records import Inventory, Link, ProfileText, Record
 from devices.segments import SEGMENT_BYTES
 from edge.clock import Clock, Moment
 from edge.kept import Columns, Kept
@@ -96,11 +96,13 @@ class Journal:
         self._folder = folder
         self._lock = lock
         self._lanes = lanes
+        self.gateway = sealer.gateway
         self.receipts = receipts
         self._clock = clock
         self.space = JournalSpace(lanes, receipts, bytes_max)
         self._subscribers: list[Callable[[SealedFrame], None]] = []
         self._confirmations: Callable[[], Confirmations] = Confirmations.empty
+        self._links: Callable[[Moment], Sequence[Link]] = lambda _: ()
         self._inventory: Inventory | None = None
         self._profiles: tuple[ProfileText, ...] = ()
         self._run = b""
@@ -158,9 +160,12 @@ class Journal:
         """Let `hear` be called in the loop with each frame after its fsync."""
         self._subscribers.append(hear)
 
-    def confirm_from(self, confirmations: Callable[[], Confirmations]) -> None:
-        """Where keyframes get their entries (`Filter.confirmations`)."""
+    def confirm_from(
+        self, confirmations: Callable[[], Confirmations], links: Callable[[Moment], Sequence[Link]] = lambda _: ()
+    ) -> None:
+        """Where keyframes get their entries (`Filter.confirmations`, `Collector.links`)."""
         self._confirmations = confirmations
+        self._links = links
 
     def announce(self, inventory: Inventory, profiles: Sequence[ProfileText]) -> None:
         """What this gateway reads, from now on; goes into the next frame and is repeated where the design says so."""
@@ -220,11 +225,11 @@ class Journal:
         """Why the disk takes nothing at present, empty when it does."""
         return next((one.counters.problem for one in self.sealing.values() if one.counters.problem), "")
 
-    def backlog_frames(self) -> int:
+    def backlog_frames(self, lanes: Sequence[Lane] = tuple(Lane)) -> int:
         """How many frames on disk the cloud has not confirmed."""
         return sum(
             high - low + 1
-            for lane, journal in self._lanes.items()
+            for lane, journal in ((lane, self._lanes[lane]) for lane in lanes)
             for epoch, first, last in journal.ranges()
             for low, high in self.receipts.of(lane, epoch).missing(first, last)
         )
@@ -254,6 +259,7 @@ class Journal:
             records += [*self._profiles, self._inventory]
         if keyframe:
             self._keyframe_ms = moment.monotonic_ms
+            records += self._links(moment)
         self._keyframe_wanted = self._announcement_wanted = False
         confirmations = self._confirmations() if keyframe else Confirmations.empty()
         return Extra(Content(confirmations=confirmations, records=tuple(records)), keyframe)

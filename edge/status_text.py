@@ -1,0 +1,44 @@
+"""The status of the agent as lines for a person, and as JSON."""
+
+import msgspec
+
+from devices.words import say
+from edge.status import Status
+
+LANGUAGE = "en"
+_MIB = 1024 * 1024
+
+
+def status_json(status: Status) -> str:
+    """Indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(status), indent=2).decode()
+
+
+def lines_of(status: Status, language: str = LANGUAGE) -> list[str]:
+    """One line for each thing worth knowing, most important first."""
+    state = "edge.status.running" if status.running else "edge.status.stopped"
+    lines = [
+        say(language, state, gateway=status.gateway, site=status.site, devices=status.devices, time=status.time),
+    ]
+    uplink = status.uplink
+    if not uplink.configured:
+        lines.append(say(language, "edge.status.no_cloud"))
+    elif uplink.connected:
+        lines.append(say(language, "edge.status.connected", time=uplink.last_receipt or "-"))
+    else:
+        lines.append(say(language, "edge.status.disconnected", reason=uplink.problem, time=uplink.last_receipt or "-"))
+    for name, lane in status.lanes.items():
+        lines.append(
+            say(
+                language,
+                "edge.status.lane",
+                lane=name,
+                last=lane.last_seq,
+                backlog=lane.backlog_frames,
+                size=round(lane.bytes_on_disk / _MIB),
+            )
+        )
+    trust = "edge.status.clock_trusted" if status.clock.trusted else "edge.status.clock_untrusted"
+    lines.append(say(language, trust, source=status.clock.source or "-", uncertainty=status.clock.uncertainty_ms))
+    lines += [say(language, "edge.status.alarm", text=alarm) for alarm in status.alarms]
+    return lines
