@@ -221,12 +221,12 @@ def _steps(starts: Int64s, until: Int64s, values: Floats, from_ms: int, to_ms: i
     """Values and, where a value runs out before the next begins, unknown; clipped, beginning at `from_ms`."""
     following = np.append(starts[1:], NEVER_MS)
     runs_out = until < following
-    times = np.concatenate([[from_ms], starts, until[runs_out]])
+    times = np.concatenate([[-NEVER_MS], starts, until[runs_out]])
     what = np.concatenate([[np.nan], values, np.full(int(runs_out.sum()), np.nan)])
-    # At one moment the beginning of a claim comes after the end of another and after the day's own beginning.
+    # At one moment the beginning of a claim comes after the end of another.
     sort = np.lexsort((np.concatenate([[0], np.full(len(starts), 2), np.ones(int(runs_out.sum()))]), times))
     times, what = times[sort], what[sort]
-    first = max(int(np.searchsorted(times, from_ms, "right")) - 1, 0)
+    first = int(np.searchsorted(times, from_ms, "right")) - 1
     last = int(np.searchsorted(times, to_ms, "left"))
     times, what = times[first:last].copy(), what[first:last]
     times[0] = from_ms
