@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from devices.errors import GatehouseError, LinkDown, Transient
+from devices.errors import GatehouseError, LinkDown, Permanent, Transient
 from devices.instants import parse_instant
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 4, 130
@@ -153,3 +153,88 @@ def control_command(
     except GatehouseError as error:
         typer.echo(f"gatehouse sim do: {error}", err=True)
         raise typer.Exit(EXIT_UNREACHABLE if isinstance(error, LinkDown) else EXIT_FAILURE) from error
+
+
+replay = typer.Typer(no_args_is_help=True, help="Play recordings of real devices over the real protocols.")
+app.add_typer(replay, name="replay")
+
+
+@replay.command("robot")
+def replay_robot(
+    *,
+    recording: Annotated[Path, typer.Argument(help="CSV with t_s, x_m, y_m, theta_rad.")],
+    mqtt_port: BrokerPort = 1883,
+    mqtt_host: BrokerHost = "127.0.0.1",
+    serial: Annotated[str, typer.Option(help="Serial number of the robot.")] = "r-01",
+    map_id: Annotated[str, typer.Option("--map", help="Map the poses are on.")] = "B1",
+    offset: Annotated[tuple[float, float], typer.Option(help="Metres added to x and y.")] = (0.0, 0.0),
+    clock_rate: ClockRate = 60.0,
+    start: StartTime = None,
+) -> None:
+    """Play a recorded drive as a VDA 5050 robot."""
+    from simulators.mqtt import Broker, publish_recording
+    from simulators.replay import drive_poses, robot_drive
+    from simulators.site import Robot
+    from simulators.world import SimulatedClock
+
+    async def work() -> None:
+        start_ms = _instant(start)
+        robot = Robot(serial, serial, "acme", serial, 0, 0.0, 0.0)
+        messages = robot_drive(drive_poses(recording), robot, start_ms, map_id, offset)
+        await publish_recording(messages, SimulatedClock(start_ms, clock_rate), Broker(mqtt_port, mqtt_host))
+
+    run_until_signal(work())
+
+
+@replay.command("car-park")
+def replay_car_park(
+    *,
+    recording: Annotated[Path, typer.Argument(help="CSV (gzip) with time_utc, place_id, free.")],
+    places: Annotated[Path, typer.Argument(help="JSON list of the car parks with their capacity.")],
+    place: Annotated[str, typer.Option(help="Which car park.")],
+    since: Annotated[str, typer.Option("--from", help="RFC 3339: begin of the stretch.")],
+    until: Annotated[str, typer.Option("--to", help="RFC 3339: end of the stretch.")],
+    mqtt_port: BrokerPort = 1883,
+    mqtt_host: BrokerHost = "127.0.0.1",
+    clock_rate: ClockRate = 3600.0,
+    start: StartTime = None,
+) -> None:
+    """Play a recorded car park as parking sensors behind ChirpStack."""
+    from simulators.mqtt import Broker, publish_recording
+    from simulators.replay import FIRST_EUI, car_parks, park_as_spaces, sensors_of
+    from simulators.site import demo_site
+    from simulators.world import SimulatedClock
+
+    async def work() -> None:
+        start_ms = _instant(start)
+        park = car_parks(recording, places).get(place)
+        if park is None:
+            raise Permanent(f"{recording} has no car park {place!r}")
+        sensors = sensors_of(park, demo_site().application, FIRST_EUI)
+        messages = park_as_spaces(park, sensors, _instant(since), _instant(until), start_ms)
+        await publish_recording(messages, SimulatedClock(start_ms, clock_rate), Broker(mqtt_port, mqtt_host))
+
+    run_until_signal(work())
+
+
+@replay.command("register")
+def replay_register(
+    *,
+    recording: Annotated[Path, typer.Argument(help="CSV with timestamp, value, every five minutes.")],
+    profile: Annotated[str, typer.Option(help="Packaged profile of the device that is simulated.")],
+    point: Annotated[str, typer.Option(help="Point that takes the values.")],
+    unit: Annotated[int, typer.Option(help="Modbus unit id.", min=1, max=247)] = 1,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any.")] = 0,
+    from_row: Annotated[int, typer.Option(help="First row, from 0.", min=0)] = 0,
+    rows: Annotated[int, typer.Option(help="How many rows.", min=1)] = 1_000_000,
+    clock_rate: ClockRate = 3600.0,
+    start: StartTime = None,
+) -> None:
+    """Play a recorded measurement on a register of a Modbus TCP device."""
+    from simulators.running import play_register
+
+    start_ms = _instant(start)
+    run_until_signal(
+        play_register(recording, (from_row, rows), (profile, point, unit), (host, port), (start_ms, clock_rate))
+    )

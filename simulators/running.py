@@ -7,9 +7,11 @@ from pathlib import Path
 
 import structlog
 
+from devices.errors import Permanent
 from devices.profile import load_profiles
 from simulators import control, modbus, mqtt
 from simulators.documents import Endpoints, ledger_yaml, site_yaml
+from simulators.replay import Value, machine_temperature, play
 from simulators.site import Site
 from simulators.world import SimulatedClock, World
 
@@ -64,3 +66,30 @@ def write_documents(site: Site, endpoints: Endpoints, folder: Path) -> None:
         unfinished = folder / f".{name}.part"
         unfinished.write_text(text, "utf-8")
         unfinished.replace(folder / name)
+
+
+async def play_register(
+    recording: Path,
+    stretch: tuple[int, int],
+    device: tuple[str, str, int],
+    address: tuple[str, int],
+    clock: tuple[int, float],
+) -> None:
+    """Serve one device and play rows of a recording on one of its points.
+
+    `stretch` is (first row, rows), `device` (profile, point, unit id), `address` (host, port), `clock` (start in
+    Unix ms UTC, rate). Raises Permanent.
+    """
+    profile_id, point, unit = device
+    profile = load_profiles().get(profile_id)
+    if profile is None:
+        raise Permanent(f"there is no packaged profile {profile_id!r}")
+    simulated = modbus.SimulatedDevice("recorded", unit, profile)
+    values = machine_temperature(recording, *stretch, clock[0])
+
+    async def show(one: Value) -> None:
+        simulated.set(point, one.value)
+
+    async with modbus.serve([simulated], *address) as port:
+        log.info("replay ready", port=port, unit=unit, point=point)
+        await play(values, lambda one: one.time_ms, SimulatedClock(*clock), show)

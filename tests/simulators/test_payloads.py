@@ -10,9 +10,9 @@ from devices.messages.parking_sensors import STATUS, encode_nps405_status
 from devices.profile import load_profiles
 from devices.reading import PoseFlag
 from simulators.behaviour import Behaviour, RobotState
-from simulators.mqtt import ParkingVoice, RobotVoice
 from simulators.payloads import Sensor, chirpstack_uplink, encode
 from simulators.site import demo_site
+from simulators.voices import ParkingVoice, RobotVoice
 
 SITE = demo_site()
 PROFILES = load_profiles()
