@@ -2,10 +2,13 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from devices.profile import LoadedProfile, load_profiles, parse_profile
 from devices.reading import Block, Lane, Pose, PoseFlag, Quality, Reading, Text
 from devices.records import Link
+from devices.states import equipment_state
 from edge.config import Device
 from edge.filter import Filter
 from edge.kept import Columns, Kept
@@ -13,6 +16,8 @@ from edge.series import SeriesTable
 
 START_MS = 1_780_000_000_000
 STATE = ("status", "speed")
+DRIVE = load_profiles()["abb-acs580"]
+DEADBANDS = {"status": 0.0, "speed": 0.5, "actual_2": 0.5}
 
 
 class Bench:
@@ -240,6 +245,42 @@ states: {fault: supply > goal}
     rows = bench.take(2, ("goal",), 1.5)[Lane.EVENTS]
 
     assert rows == [Reading("d", "supply", 1, 1.9), Reading("d", "goal", 2, 1.5)]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from([Quality.BAD_NO_ANSWER, Quality.BAD_EXCEPTION]),
+            st.lists(st.sampled_from([0.0, 0.3, 0.6, 1.0, 60.0, 61.0, float("nan")]), min_size=3, max_size=3),
+        ),
+        max_size=30,
+    )
+)
+def test_what_was_reported_last_always_says_what_is_now(steps: list[Quality | list[float]]) -> None:
+    bench = Bench(DRIVE)
+    points = ("status", "speed", "actual_2")
+    last: dict[tuple[Lane, str], Reading] = {}
+    for second, step in enumerate(steps):
+        quality, values = (step, [float("nan")] * 3) if isinstance(step, Quality) else (Quality.GOOD, step)
+        rows = bench.take(second, points, *values, quality=quality)
+        last.update({(lane, row.point): row for lane, readings in rows.items() for row in readings})
+        for reading in Block("d", points, 0, quality, np.array(values)):
+            lane = Lane.EVENTS if reading.point == "status" else Lane.TELEMETRY
+            known = last[lane, reading.point]
+
+            assert known.quality == reading.quality
+            assert not reading.quality.is_good or abs(known.value - reading.value) <= DEADBANDS[reading.point]
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 4.0, 8.0]), st.sampled_from([0.0, 0.9, 1.1, 50.0])), max_size=30))
+def test_the_evidence_gives_the_same_state_as_the_values(steps: list[tuple[float, float]]) -> None:
+    bench = Bench(DRIVE)
+    held: dict[str, float | None] = {}
+    for second, (status, speed) in enumerate(steps):
+        rows = bench.take(second, STATE, status, speed)
+        held.update({row.point: row.value for row in rows.get(Lane.EVENTS, [])})
+
+        assert equipment_state(DRIVE, held) == equipment_state(DRIVE, {"status": status, "speed": speed})
 
 
 def test_texts_are_reported_when_they_change(space: Bench) -> None:
