@@ -1,4 +1,4 @@
-"""The page's files over HTTP: the index with its import map, hashed immutable files, word catalogues, security headers."""
+"""The page's files over HTTP: index with import map, hashed immutable files, word catalogues, security headers."""
 
 import base64
 import hashlib

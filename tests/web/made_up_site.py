@@ -66,7 +66,16 @@ class MadeUpSite:
 
     def _equipment(self) -> list[Json]:
         rows = []
-        special = {8: "FAULT", 23: "DEGRADED", 41: "UNKNOWN", 57: "PM", 66: "EXT", 74: "PM", 90: "UNKNOWN", 99: "OFF_DUTY"}
+        special = {
+            8: "FAULT",
+            23: "DEGRADED",
+            41: "UNKNOWN",
+            57: "PM",
+            66: "EXT",
+            74: "PM",
+            90: "UNKNOWN",
+            99: "OFF_DUTY",
+        }
         for index in range(120):
             kind, code, english, chinese, unit = KINDS[index % len(KINDS)]
             number = index // len(KINDS) + 1
@@ -122,8 +131,17 @@ class MadeUpSite:
             for index, entry in enumerate(made)
         ]
 
-    def _alert(  # noqa: PLR0917 -- a row of the table above
-        self, index: int, severity: str, thing: str, handling: str, age_min: int, count: int, condition: str, *, name: Json
+    def _alert(  # noqa: PLR0917 -- the columns of the table above
+        self,
+        index: int,
+        severity: str,
+        thing: str,
+        handling: str,
+        age_min: int,
+        count: int,
+        condition: str,
+        *,
+        name: Json,
     ) -> Json:
         opened = instant(self.now - timedelta(minutes=age_min))
         key = "alert.gateway_silent" if thing.startswith("gw-") else "alert.equipment_fault"
@@ -198,11 +216,19 @@ class MadeUpSite:
         return [
             self._indicator("equipment.intact_rate", int(total * 0.9795), total, "ms", 0.98, (0.9712, 0.9803)),
             self._indicator("robot.coverage", min(cells, 18000), 18000, "cells", 0.60, None),
-            self._indicator("parking.occupancy", taken, known, "spaces", None, (taken / 320, (taken + 320 - known) / 320)),
+            self._indicator(
+                "parking.occupancy", taken, known, "spaces", None, (taken / 320, (taken + 320 - known) / 320)
+            ),
         ]
 
-    def _indicator(  # noqa: PLR0917 -- a row of the table above
-        self, name: str, numerator: int, denominator: int, unit: str, target: float | None, bounds: tuple[float, float] | None
+    def _indicator(  # noqa: PLR0917 -- the columns of the table above
+        self,
+        name: str,
+        numerator: int,
+        denominator: int,
+        unit: str,
+        target: float | None,
+        bounds: tuple[float, float] | None,
     ) -> Json:
         value = numerator / denominator
         verdict = None if target is None else ("PASS" if value >= target else "FAIL")
@@ -265,7 +291,8 @@ class MadeUpSite:
         row, column = int(y / CELL_M), int(x / CELL_M)
         for r in range(max(0, row - reach), min(ROWS, row + reach + 1)):
             for c in range(max(0, column - reach), min(COLUMNS, column + reach + 1)):
-                if math.hypot(r - row, c - column) <= reach and abs(c - column) == int(math.sqrt(reach**2 - (r - row) ** 2)):
+                edge = int(math.sqrt(max(0, reach**2 - (r - row) ** 2)))
+                if math.hypot(r - row, c - column) <= reach and abs(c - column) == edge:
                     self.passes[r * COLUMNS + c] = changed[r * COLUMNS + c] = self.passes.get(r * COLUMNS + c, 0) + 1
         return changed
 

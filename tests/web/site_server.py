@@ -25,7 +25,9 @@ class Stage:
 
     def __init__(self, site: MadeUpSite) -> None:
         self.site = site
-        self.sites = [{"id": "jinji-lake", "name": {"en": "Jinji Lake Centre", "zh-CN": "金鸡湖中心"}, "type": "commercial"}]
+        self.sites = [
+            {"id": "jinji-lake", "name": {"en": "Jinji Lake Centre", "zh-CN": "金鸡湖中心"}, "type": "commercial"}
+        ]
         self.queues: set[asyncio.Queue[bytes | None]] = set()
         self.refuse_status = 0
         self.snapshots = 0
@@ -101,7 +103,9 @@ def create_app(stage: Stage, *, lively: bool = False) -> FastAPI:
         stage.streams += 1
         headers = {"Cache-Control": "no-store"}
         if since != f"{stage.site.epoch}-{stage.site.seq}":
-            return StreamingResponse(iter([b"event: resync\ndata: {}\n\n"]), media_type="text/event-stream", headers=headers)
+            return StreamingResponse(
+                iter([b"event: resync\ndata: {}\n\n"]), media_type="text/event-stream", headers=headers
+            )
         return StreamingResponse(stage.stream(), media_type="text/event-stream", headers=headers)
 
     @app.get(f"{BASE}/indicators/{{name}}/trend")
@@ -116,7 +120,9 @@ def create_app(stage: Stage, *, lively: bool = False) -> FastAPI:
             changed = stage.site.acknowledge(alert, body["actor"])
         except PermissionError as error:
             at = stage.site.snapshot()["time"]
-            return problem(409, "already_acknowledged", f"{error} was first.", acknowledged_by=str(error), acknowledged_at=at)
+            return problem(
+                409, "already_acknowledged", f"{error} was first.", acknowledged_by=str(error), acknowledged_at=at
+            )
         stage.tell({"alerts": [changed]})
         return changed
 

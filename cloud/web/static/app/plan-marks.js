@@ -55,7 +55,7 @@ function RobotMark({ id, floor, frame, scale }) {
   const chosen = selected.value?.kind === "robot" && selected.value.id === id;
   const low = robot.battery !== null && robot.battery < BATTERY_LOW_PERCENT;
   return html`<g class="robot ${robot.state} ${chosen ? "selected" : ""} ${low ? "low" : ""}" data-kind="robot" data-id=${id} data-testid="robot" data-state=${robot.state}
-      style="transform: translate(${x.toFixed(3)}px, ${y.toFixed(3)}px) scale(${scale.value.toFixed(5)})">
+      transform="translate(${x.toFixed(3)} ${y.toFixed(3)}) scale(${scale.value.toFixed(5)})">
     <circle class="halo" r=${chosen ? 17 : 18} />
     ${robot.heading !== null && html`<path class="nose" d="M20 0 10.5 -7.5V7.5Z" transform="rotate(${turn(frame, robot.heading).toFixed(1)})" />`}
     <circle class="ring" r="13" /><circle class="body" r="11" />

@@ -104,7 +104,7 @@ class Follower {
     if (!signal.aborted) this.later(() => this.listen(this.takeOver()));
   }
 
-  /** @param {ReadableStream<Uint8Array>} body @param {AbortSignal} signal */
+  /** @param {ReadableStream<Uint8Array<ArrayBuffer>>} body @param {AbortSignal} signal */
   async read(body, signal) {
     const feed = eventParser((event) => {
       if (!signal.aborted) this.take(event);
