@@ -5,6 +5,7 @@ The one module of the cloud that sees all parts and reads the clock.
 
 import asyncio
 import fcntl
+import secrets
 import shutil
 import signal
 import socket
@@ -12,15 +13,25 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, Response
 
-from cloud.api.problems import RequestGuard, install_problems
+from cloud.alerts.engine import AlertEngine
+from cloud.alerts.past import PastAlerts
+from cloud.alerts.store import AlertStore
+from cloud.alerts.watch import SiteWatch
+from cloud.api.app import build_api
+from cloud.api.numbers import SiteNumbers
+from cloud.api.pages import SitePages
+from cloud.api.services import Services
 from cloud.facts.database import open_database
+from cloud.facts.newest import newest
 from cloud.facts.progress import forget_facts
+from cloud.facts.store import FactStore
 from cloud.history.embedded import EmbeddedHistory
 from cloud.history.feed import HistoryFeed
 from cloud.history.influx import InfluxHistory, InfluxSettings
@@ -33,8 +44,10 @@ from cloud.ingest.receive import receiving
 from cloud.ingest.tokens import Tokens
 from cloud.live import LiveState
 from cloud.processor import Processor
+from cloud.web.pages import static_routes
 from devices.errors import ConfigurationError, Permanent, Problem
 
+EPOCH_BYTES = 4  # of the pages' streams: another one after every start
 OPEN_REQUESTS_S = 1.5  # how long a stop waits for requests that are being answered
 INFLUX_VARIABLE = "GATEHOUSE_INFLUX_"
 LAST_BATCH_S = 5.0  # how long it waits for the batch at hand of each reader
@@ -139,18 +152,29 @@ class Aggregator:
         if influx is not None:
             self.writers.append(InfluxHistory(influx, places.influx_position, self.log.log_id))
         self.feeds = [HistoryFeed(self.log, self.keys, writer, server_now_ms) for writer in self.writers]
-        self.app = self._app()
-
-    def _app(self) -> FastAPI:
-        app = FastAPI(title="Gatehouse", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None)
-        install_problems(app)
-        app.add_middleware(RequestGuard, unbounded=("/frames",))
-        app.include_router(receiving(self.admission, Tokens(self.keys), server_now_ms))
-        app.add_api_route("/healthz", self._health, methods=["GET"], include_in_schema=False)
-        return app
-
-    async def _health(self) -> Response:
-        return Response('{"status":"ok"}', media_type="application/json")
+        store = FactStore(self.facts)
+        for ledger in store.sites():
+            self.live.site(ledger.site.id).restore(newest(self.facts, ledger.site.id))
+        watch = SiteWatch(store, self.keys, self.admission.identities)
+        alert_store = AlertStore(self.facts)
+        self.alerts = AlertEngine(alert_store, self.live, watch, server_now_ms)
+        self.past_alerts = PastAlerts(self.alerts, self.live, store, server_now_ms)
+        numbers = SiteNumbers(store)
+        self.pages = SitePages(numbers, self.live, self.alerts, secrets.token_hex(EPOCH_BYTES), server_now_ms)
+        self.services = Services(
+            now=server_now_ms,
+            live=self.live,
+            alerts=self.alerts,
+            alert_store=alert_store,
+            pages=self.pages,
+            numbers=numbers,
+            history=self.history,
+            gateways=self.keys,
+            identities=self.admission.identities,
+            version=version("gatehouse"),
+        )
+        uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
+        self.app = build_api(self.services, uplink, _health_route(), static_routes())
 
     async def run(self, listening: socket.socket, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; then stop intake, readers, stores, in this order."""
@@ -169,15 +193,21 @@ class Aggregator:
         readers: list[Processor | HistoryFeed] = [self.processor, *self.feeds]
         async with asyncio.TaskGroup() as group:
             reading = [group.create_task(one.run(), name=type(one).__name__) for one in readers]
+            watching = [
+                group.create_task(self.alerts.run(), name="alerts"),
+                group.create_task(self.past_alerts.run(), name="past alerts"),
+                group.create_task(self.pages.run(), name="pages"),
+            ]
             serving = group.create_task(server.serve([listening]), name="server")
             stopped = group.create_task(stop.wait(), name="stop")
             await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            self.pages.stop()
             server.should_exit = True
             await asyncio.wait({serving}, timeout=OPEN_REQUESTS_S)
             for one in readers:
                 one.stop()
             _, late = await asyncio.wait(reading, timeout=LAST_BATCH_S)
-            for task in (serving, stopped, *late):
+            for task in (serving, stopped, *watching, *late):
                 task.cancel()
 
     def close(self) -> None:
@@ -195,6 +225,16 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _health_route() -> APIRouter:
+    async def health() -> Response:
+        """Answer while the process can."""
+        return Response('{"status":"ok"}', media_type="application/json")
+
+    router = APIRouter(tags=["health"])
+    router.add_api_route("/healthz", health, methods=["GET"])
+    return router
 
 
 def run(settings: Settings) -> None:

@@ -26,7 +26,7 @@ class RunningCloud:
 
     async def start(self) -> str:
         """Start it; its address once it serves."""
-        command = ("-m", "cloud.cli", "run", "--data-dir", str(self._data_dir), "--port", "0")
+        command = ("-m", "gatehouse", "cloud", "run", "--data-dir", str(self._data_dir), "--port", "0")
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             *command,
