@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from cloud.alerts.engine import AlertEngine
+from cloud.facts.failures import asking
 from cloud.facts.ledger import Ledger
 from cloud.facts.store import FactStore
 from cloud.facts.timelines import COUNTING, STATE_BITS
@@ -28,9 +29,13 @@ Spans = Mapping[str, Sequence[tuple[int, int]]]
 
 
 def fault_spans(store: FactStore, ledger: Ledger, window: Window, now_ms: int) -> Spans:
-    """Stretches of FAULT [from, to) by equipment that began and ended within the window. Blocks."""
+    """Stretches of FAULT [from, to) by equipment that began and ended within the window.
+
+    Blocks. Raises StorageUnavailable.
+    """
     around = facts_window(window, now_ms)
-    devices = store.timelines(ledger, *around, [one.device for one in ledger.equipment])
+    with asking("states"):
+        devices = store.timelines(ledger, *around, [one.device for one in ledger.equipment])
     down = set(COUNTING[Counts.DOWN])
     found: dict[str, list[tuple[int, int]]] = {}
     for one in ledger.equipment:
@@ -60,11 +65,10 @@ class PastAlerts:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        now_ms = self._now()
-        for ledger in await asyncio.to_thread(self._store.sites):
-            self._live.site(ledger.site.id).mark_late(now_ms - LOOK_BACK_MS, now_ms)
+        started = False
         while True:
             await asyncio.sleep(LOOK_S)
+            started = started or await self._mark_everything()
             for live in self._live.sites():
                 late = live.take_late(self._now() - SETTLED_MS)
                 if late is None:
@@ -74,6 +78,20 @@ class PastAlerts:
                 except StorageUnavailable as error:
                     live.mark_late(late, self._now())
                     _log.warning("late frames are looked through later", site=live.id, problem=str(error))
+
+    async def _mark_everything(self) -> bool:
+        now_ms = self._now()
+        try:
+            ledgers = await asyncio.to_thread(self._ledgers)
+        except StorageUnavailable:
+            return False  # tried again at the next look
+        for ledger in ledgers:
+            self._live.site(ledger.site.id).mark_late(now_ms - LOOK_BACK_MS, now_ms)
+        return True
+
+    def _ledgers(self) -> list[Ledger]:
+        with asking("ledgers"):
+            return self._store.sites()
 
     async def look(self, site: str, from_ms: int) -> int:
         """Record what was over by now and began after `from_ms`; how many alerts that was."""

@@ -1,16 +1,16 @@
 """Alerts on disk: each as it stands, and its append-only history, in one transaction. Records, never recomputed."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from cloud.alerts.lifecycle import Alert, Entry, Handling, Key
 from cloud.facts.database import reading, writing
-from devices.errors import Permanent, StorageUnavailable
+from cloud.facts.failures import asking
+from devices.errors import Permanent
 
 PAGE_MAX = 500
 
@@ -66,7 +66,7 @@ class AlertStore:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        with _storage(), writing(engine) as connection:
+        with asking("alerts"), writing(engine) as connection:
             METADATA.create_all(connection)
 
     def save(self, alert: Alert, entries: Sequence[Entry]) -> None:
@@ -91,7 +91,7 @@ class AlertStore:
         }
         history = [{"site": site, "alert": alert.id, **msgspec.structs.asdict(entry)} for entry in entries]
         try:
-            with _storage(), writing(self._engine) as connection:
+            with asking("alerts"), writing(self._engine) as connection:
                 connection.execute(ENTRIES.insert(), history)
                 where = (ALERTS.c.site == site) & (ALERTS.c.id == alert.id)
                 if not connection.execute(ALERTS.update().where(where).values(row)).rowcount:
@@ -126,7 +126,7 @@ class AlertStore:
         """Give every change of the alert, oldest first."""
         columns = [ENTRIES.c[name] for name in Entry.__struct_fields__]
         where = (ENTRIES.c.site == alert.key.site) & (ENTRIES.c.alert == alert.id)
-        with _storage(), reading(self._engine) as connection:
+        with asking("alerts"), reading(self._engine) as connection:
             rows = connection.execute(sa.select(*columns).where(where).order_by(ENTRIES.c.version))
             return [Entry(*row) for row in rows]
 
@@ -149,13 +149,5 @@ class AlertStore:
         return self._alerts(query)
 
     def _alerts(self, query: sa.Select[Any]) -> list[Alert]:
-        with _storage(), reading(self._engine) as connection:
+        with asking("alerts"), reading(self._engine) as connection:
             return [_decoder.decode(body) for body in connection.execute(query).scalars()]
-
-
-@contextmanager
-def _storage() -> Iterator[None]:
-    try:
-        yield
-    except OperationalError as error:
-        raise StorageUnavailable(f"the alerts cannot be read or written: {error.orig}") from error

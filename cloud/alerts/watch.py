@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 
 from cloud.alerts.engine import Watched
+from cloud.facts.failures import asking
 from cloud.facts.ledger import Ledger
 from cloud.facts.store import FactStore
 from cloud.ingest.gateways import GatewayKeys
@@ -22,8 +23,10 @@ class SiteWatch:
         self._heard: set[str] = set()
 
     def refresh(self) -> None:
-        """Take up ledgers and gateways that were entered since. Blocks."""
-        for ledger in self._facts.sites():
+        """Take up ledgers and gateways that were entered since. Blocks. Raises StorageUnavailable."""
+        with asking("ledgers"):
+            ledgers = self._facts.sites()
+        for ledger in ledgers:
             known = self._equipment.get(ledger.site.id)
             if known is None or known[0] is not ledger:
                 self._equipment[ledger.site.id] = (ledger, _watched(ledger))

@@ -1,6 +1,6 @@
 """Facts and indicators as the routes and pages ask for them. Blocks; safe to call from several threads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 from time import monotonic
 
@@ -8,24 +8,33 @@ from cloud.api.painting import EquipmentPast, Past
 from cloud.api.picture import Json
 from cloud.api.services import TrendLine
 from cloud.facts.days import day_bounds, day_of
+from cloud.facts.failures import asking
 from cloud.facts.ledger import Ledger
-from cloud.facts.sessions import occupancy_over
+from cloud.facts.sessions import occupancy_at, occupancy_over
 from cloud.facts.store import FactStore
+from cloud.facts.timelines import Timeline
 from cloud.indicators.definition import IndicatorResult, UnknownIndicator, Window
-from cloud.indicators.equipment import INTACT_RATE, facts_window
+from cloud.indicators.equipment import (
+    INTACT_RATE,
+    STRIP_HOURS,
+    equipment_timeline,
+    facts_window,
+    intact_rate,
+    lifetime,
+    overviews,
+    tally,
+)
 from cloud.indicators.parking import OCCUPANCY, occupancy_result
 from cloud.indicators.registry import (
     compute_indicator,
     coverage_by_day,
     coverage_cells,
-    equipment_overview,
     indicator_ids,
     intact_days,
 )
 from cloud.indicators.robots import COVERAGE
 from devices.errors import Permanent
 
-CARDS = ((INTACT_RATE, "24h"), (COVERAGE, "today"), (OCCUPANCY, "now"))
 TREND_DAYS = {INTACT_RATE: 7, COVERAGE: 14, OCCUPANCY: 2}
 HOURLY_DAYS_MAX = 14
 TREND_KEPT_S = 60.0
@@ -47,7 +56,8 @@ class SiteNumbers:
 
     def sites(self) -> Sequence[Ledger]:
         """Give the newest ledger of every site, by site id."""
-        return self._store.sites()
+        with asking("ledgers"):
+            return self._store.sites()
 
     def ids(self) -> Sequence[str]:
         """Give the id of every indicator."""
@@ -55,28 +65,22 @@ class SiteNumbers:
 
     def ledger(self, site: str) -> Ledger | None:
         """Give the newest ledger of a site; the same object while there is no newer one."""
-        return self._store.ledger(site)
+        with asking("ledgers"):
+            return self._store.ledger(site)
 
     def past(self, site: str, now_ms: int) -> Past:
-        """Give what the facts say about a site up to `now_ms`. Raises UnknownSite."""
+        """Give what the facts say about a site up to `now_ms`. Raises UnknownSite or StorageUnavailable."""
         ledger = self._ledger(site)
-        rows = {
-            one.equipment.id: EquipmentPast(one.state, one.since_ms, one.strip, one.intact_24h)
-            for one in equipment_overview(self._store, ledger, now_ms)
-        }
-        grids: dict[str, Json] = {}
-        cells: dict[str, dict[int, int]] = {}
-        for floor in coverage_cells(self._store, ledger, None, now_ms):
-            grids[floor.floor] = {"cell_m": floor.cell_m, "columns": floor.columns, "rows": floor.rows}
-            cells[floor.floor] = dict(floor.cells)
-        cards = [compute_indicator(self._store, ledger, name, window, now_ms) for name, window in CARDS]
-        return Past(rows, grids, cells, [one for one in cards if _concerns(ledger, one)])
+        with asking("facts"):
+            return self._past(ledger, now_ms)
 
     def indicator(
         self, site: str, indicator: str, window: str | tuple[int, int] | None, now_ms: int
     ) -> IndicatorResult:
-        """Give one indicator. Raises UnknownSite, UnknownIndicator or BadWindow."""
-        return compute_indicator(self._store, self._ledger(site), indicator, window, now_ms)
+        """Give one indicator. Raises UnknownSite, UnknownIndicator, BadWindow or StorageUnavailable."""
+        ledger = self._ledger(site)
+        with asking("facts"):
+            return compute_indicator(self._store, ledger, indicator, window, now_ms)
 
     def trend(self, site: str, indicator: str, days: int | None, now_ms: int) -> TrendLine:
         """Give an indicator by day or by hour. Raises UnknownSite or UnknownIndicator."""
@@ -87,12 +91,45 @@ class SiteNumbers:
             kept = self._trends.get(key)
         if kept is not None and monotonic() - kept[0] < TREND_KEPT_S:
             return kept[1]
-        line = self._trend(self._ledger(site), indicator, key[2], now_ms)
+        ledger = self._ledger(site)
+        with asking("facts"):
+            line = self._trend(ledger, indicator, key[2], now_ms)
         with self._lock:
             if len(self._trends) >= TRENDS_KEPT_MAX:
                 self._trends.clear()
             self._trends[key] = (monotonic(), line)
         return line
+
+    def _past(self, ledger: Ledger, now_ms: int) -> Past:
+        day = Window(now_ms - STRIP_HOURS * _HOUR_MS, now_ms)
+        # one look at all devices serves the rows and two of the three cards
+        devices = self._store.timelines(ledger, *facts_window(day, now_ms), ledger.devices)
+        rows = {
+            one.equipment.id: EquipmentPast(one.state, one.since_ms, one.strip, one.intact_24h)
+            for one in overviews(ledger.equipment, ledger.site, devices, now_ms)
+        }
+        grids: dict[str, Json] = {}
+        cells: dict[str, dict[int, int]] = {}
+        for floor in coverage_cells(self._store, ledger, None, now_ms):
+            grids[floor.floor] = {"cell_m": floor.cell_m, "columns": floor.columns, "rows": floor.rows}
+            cells[floor.floor] = dict(floor.cells)
+        return Past(rows, grids, cells, list(self._cards(ledger, devices, day, now_ms)))
+
+    def _cards(
+        self, ledger: Ledger, devices: Mapping[str, Timeline], day: Window, now_ms: int
+    ) -> Iterator[IndicatorResult]:
+        """No card for what a site does not have."""
+        site = ledger.site
+        if ledger.equipment:
+            timelines = (
+                equipment_timeline(devices.get(one.device), lifetime(one, site), day) for one in ledger.equipment
+            )
+            yield intact_rate(map(tally, timelines), day, ledger.target(INTACT_RATE), now_ms)
+        if ledger.zones:
+            yield compute_indicator(self._store, ledger, COVERAGE, "today", now_ms)
+        if ledger.spaces:
+            counted = occupancy_at(ledger.spaces, devices, now_ms)
+            yield occupancy_result(counted, Window(now_ms, now_ms), ledger.target(OCCUPANCY), now_ms)
 
     def _trend(self, ledger: Ledger, indicator: str, days: int, now_ms: int) -> TrendLine:
         target = ledger.target(indicator)
@@ -121,12 +158,7 @@ class SiteNumbers:
         return results
 
     def _ledger(self, site: str) -> Ledger:
-        ledger = self._store.ledger(site)
+        ledger = self.ledger(site)
         if ledger is None:
             raise UnknownSite(f"there is no site {site!r}")
         return ledger
-
-
-def _concerns(ledger: Ledger, result: IndicatorResult) -> bool:
-    """Whether a site has what the indicator is about: no card for parking where there are no spaces."""
-    return bool({INTACT_RATE: ledger.equipment, COVERAGE: ledger.zones, OCCUPANCY: ledger.spaces}[result.id])

@@ -24,6 +24,9 @@ from devices.instants import format_instant
 
 TICK_S = 1.0
 PAST_S = 5.0  # how old what the facts say may be on a page
+PAST_SHARE = 5  # where asking takes long (an import is running), ask less often: at most a fifth of the time
+FIRST_PATIENCE_S = 2.0  # a first snapshot waits this long for the facts, then shows what is known without them
+PATIENCE_S = 0.25
 LOOKED_AT_S = 60.0  # a page without a stream is kept fresh this long after its last snapshot
 _log = structlog.get_logger(__name__)
 
@@ -51,7 +54,9 @@ class SitePage:
         self._engine = engine
         self._ledger: Ledger | None = None
         self._past = Past()
-        self._past_at = -PAST_S
+        self._past_at = 0.0  # monotonic, 0 for never
+        self._past_took_s = 0.0
+        self._asking: asyncio.Task[None] | None = None
         self._looked_at = monotonic()
         self._painted: tuple[object, ...] = ()
         self._picture: Picture | None = None
@@ -90,14 +95,22 @@ class SitePage:
             return self._encoded
 
     async def past(self, now_ms: int) -> Past:
-        """Give what the facts say, not older than `PAST_S`."""
+        """Give what the facts say, as old as `PAST_S` where they answer quickly."""
         async with self._busy:
             await self._ask_facts_if_due(now_ms)
             return self._past
 
+    async def close(self) -> None:
+        """End the streams and wait for a thread that still asks the facts."""
+        self.stream.close_all()
+        if self._asking is not None:
+            await asyncio.wait({self._asking})
+
     async def _refresh(self, now_ms: int) -> None:
         await self._ask_facts_if_due(now_ms)
-        now = (self._past_at, self._live.revision, self._alerts_changed)
+        if self._ledger is None:
+            self._ledger = await asyncio.to_thread(self._facts.ledger, self._site)
+        now = (id(self._ledger), self._past_at, self._live.revision, self._alerts_changed)
         if self._ledger is None or (now == self._painted and self._picture is not None):
             return
         self._painted = now
@@ -117,14 +130,27 @@ class SitePage:
             self.stream.restart()
 
     async def _ask_facts_if_due(self, now_ms: int) -> None:
-        if monotonic() - self._past_at < PAST_S and self._ledger is not None:
+        """Ask in a task of its own: a page does not stand still while the facts are slow."""
+        rest_s = max(PAST_S, PAST_SHARE * self._past_took_s)
+        if self._asking is None and (not self._past_at or monotonic() - self._past_at >= rest_s):
+            self._asking = asyncio.create_task(self._ask_facts(now_ms), name=f"facts of {self._site}")
+        if self._asking is None:
             return
+        patience_s = PATIENCE_S if self._past_at else FIRST_PATIENCE_S
+        done, _ = await asyncio.wait({self._asking}, timeout=patience_s)
+        if done:
+            asked, self._asking = self._asking, None
+            asked.result()
+
+    async def _ask_facts(self, now_ms: int) -> None:
+        began = monotonic()
         self._ledger = await asyncio.to_thread(self._facts.ledger, self._site)
         past = await asyncio.to_thread(self._facts.past, self._site, now_ms)
         devices = self._live.devices.items()
         shown = {name: value for name, device in devices if (value := shown_value(device, now_ms)) is not None}
         self._past = past.with_values(shown)
         self._past_at = monotonic()
+        self._past_took_s = self._past_at - began
 
     def _publish(self, said: Json) -> None:
         at = self.stream.position
@@ -162,15 +188,21 @@ class SitePages:
 
     async def run(self) -> None:
         """Tick once a second until cancelled."""
-        while True:
-            await asyncio.sleep(TICK_S)
-            for site, page in tuple(self._pages.items()):
-                if not page.is_watched:
-                    continue
-                try:
-                    await page.tick(self._now())
-                except Transient as error:
-                    _log.warning("page of a site is not fresh", site=site, problem=str(error))
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                for site, page in tuple(self._pages.items()):
+                    if page.is_watched:
+                        await self._tick(site, page)
+        finally:
+            for page in self._pages.values():
+                await page.close()
+
+    async def _tick(self, site: str, page: SitePage) -> None:
+        try:
+            await page.tick(self._now())
+        except Transient as error:
+            _log.warning("page of a site is not fresh", site=site, problem=str(error))
 
     def stop(self) -> None:
         """End every stream, so that the server can stop. Call this before the server waits for its connections."""

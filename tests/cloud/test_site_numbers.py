@@ -100,6 +100,15 @@ def test_a_trend_has_a_value_or_null_for_every_bucket(
     assert line.items[0][1] is None
 
 
+def test_a_card_shows_what_the_indicator_says(world: World) -> None:
+    numbers = SiteNumbers(FactStore(world.database))
+    windows = {"equipment.intact_rate": "24h", "parking.occupancy": "now"}
+
+    cards = {card.id: card for card in numbers.past(SITE, NOW_MS).indicators}
+
+    assert cards == {name: numbers.indicator(SITE, name, window, NOW_MS) for name, window in windows.items()}
+
+
 def test_what_is_not_there_says_so(world: World) -> None:
     numbers = SiteNumbers(FactStore(world.database))
 
