@@ -27,6 +27,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 START_S = 15
 WAIT_MS = 12_000
+RECONNECT_MS = 20_000
 
 
 class PageServer:
@@ -78,6 +79,11 @@ class PageServer:
         assert done.wait(START_S)
 
 
+def wait_live(page: Page) -> None:
+    """Waits until the page has its data and its stream."""
+    page.wait_for_selector("[data-testid=live-badge][data-state=live]", timeout=RECONNECT_MS)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
@@ -121,5 +127,5 @@ def page(context: BrowserContext) -> Page:
 def live(page: Page, server: PageServer) -> Page:
     """The page of the site, loaded and live."""
     page.goto(f"{server.url}/s/jinji-lake")
-    page.wait_for_selector("[data-testid=live-badge][data-state=live]")
+    wait_live(page)
     return page

@@ -86,6 +86,13 @@ def create_app(stage: Stage, *, lively: bool = False) -> FastAPI:
             return problem(stage.refuse_status, "played", "A played fault.")
         return await proceed(request)
 
+    add_routes(app, stage)
+    return app
+
+
+def add_routes(app: FastAPI, stage: Stage) -> None:
+    """The part of the public interface that the page uses."""
+
     @app.get("/api/v1/sites")
     async def sites() -> Json:
         more = {"zone": "Asia/Shanghai", "gateways_online": 1, "gateways_total": 1}
@@ -125,8 +132,6 @@ def create_app(stage: Stage, *, lively: bool = False) -> FastAPI:
             )
         stage.tell({"alerts": [changed]})
         return changed
-
-    return app
 
 
 async def _live(stage: Stage) -> None:
