@@ -37,7 +37,8 @@ from cloud.facts.database import (
 from devices.reading import Lane
 
 WHOLE_SITE = "*"  # the device of a mark that concerns every device of the site
-BEGINNING_MS = 0  # a mark from here on: everything there is
+BEGINNING_MS = 0  # marks from here
+END_MS = 2**62  # to here: everything there is, whenever it arrived
 
 Mark = tuple[str, int, int]
 
@@ -147,7 +148,7 @@ def _store_profiles(connection: sa.Connection, facts: FrameFacts) -> Iterator[Ma
     for one in facts.profiles:
         row = {"site": facts.site, "hash": one.hash, "text": one.text}
         if connection.execute(insert(profiles).on_conflict_do_nothing(), row).rowcount:
-            yield WHOLE_SITE, BEGINNING_MS, facts.to_ms
+            yield WHOLE_SITE, BEGINNING_MS, END_MS
 
 
 def _store_inventories(connection: sa.Connection, facts: FrameFacts) -> Iterator[Mark]:
@@ -162,7 +163,7 @@ def _store_inventories(connection: sa.Connection, facts: FrameFacts) -> Iterator
                 continue
             # What came before the first inventory is read by it, so the first reaches back to the beginning.
             first = not known or one.time_ms < min(row.time_ms for row in known)
-            yield info.id, BEGINNING_MS if first else one.time_ms, facts.to_ms
+            yield info.id, BEGINNING_MS if first else one.time_ms, END_MS
 
 
 def _store_losses(connection: sa.Connection, facts: FrameFacts) -> None:

@@ -162,11 +162,11 @@ class Cloud:
     def __post_init__(self) -> None:
         self.facts = FactStore(self.engine)
 
-    def tell(self, frames: Iterable[Told]) -> None:
+    def tell(self, frames: Iterable[Told], site: str = SITE) -> None:
         """Frames in this order, in one transaction."""
         with writing(self.engine) as connection:
             for told in frames:
-                store_facts(connection, facts_of(told.frame(), told.to_ms, SITE))
+                store_facts(connection, facts_of(told.frame(), told.to_ms, site))
 
     def ledger(self, text: str) -> Ledger:
         """Enter a ledger."""
@@ -178,6 +178,6 @@ def new_cloud(folder: Path) -> Cloud:
     return Cloud(open_database(folder / "facts.sqlite"))
 
 
-def ledger_text(*parts: str, zone: str = "UTC") -> str:
+def ledger_text(*parts: str, zone: str = "UTC", site: str = SITE) -> str:
     """A ledger with these further sections."""
-    return "\n".join([f"site: {{id: {SITE}, name: {{en: S, zh-CN: S}}, zone: {zone}}}", *parts])
+    return "\n".join([f"site: {{id: {site}, name: {{en: S, zh-CN: S}}, zone: {zone}}}", *parts])
