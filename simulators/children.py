@@ -104,22 +104,25 @@ class Children:
                 task.cancel()
         raise waiting[done.pop()].failure()
 
-    async def stop(self, order: Sequence[str], budget_s: float) -> None:
-        """Stop the named children in this order, then the rest; kill what is left when the time is up."""
+    async def stop(self, stages: Sequence[Sequence[str]], budget_s: float) -> None:
+        """Stop the children stage by stage, unnamed ones last; kill what is left when the time is up."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + budget_s
-        named = {name: index for index, name in enumerate(order)}
-        ordered = sorted(self._children, key=lambda child: named.get(child.name, len(named)))
-        for position, child in enumerate(ordered):
-            if not child.running:
-                continue
-            child.signal(signal.SIGTERM)
-            # What is left is shared among those still to come, so that one that hangs does not starve the others.
-            share_s = (deadline - loop.time()) / (len(ordered) - position)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(child.process.wait(), max(share_s, 0.05))
-        left = [child for child in ordered if child.running]
-        for child in ordered:
+        named = {name for stage in stages for name in stage}
+        rest = [child.name for child in self._children if child.name not in named]
+        for position, stage in enumerate([*stages, rest]):
+            ending = [child for child in self._children if child.name in stage and child.running]
+            for child in ending:
+                child.signal(signal.SIGTERM)
+            # What is left is shared among the stages to come, so that one that hangs does not starve the others.
+            share_s = (deadline - loop.time()) / (len(stages) + 1 - position)
+            await _ended(ending, max(share_s, 0.05))
+        left = [child for child in self._children if child.running]
+        for child in self._children:
             child.signal(signal.SIGKILL)  # also grandchildren of a child that is gone
-        if left:
-            await asyncio.wait([asyncio.ensure_future(child.process.wait()) for child in left], timeout=KILLED_WAIT_S)
+        await _ended(left, KILLED_WAIT_S)
+
+
+async def _ended(children: Sequence[Child], timeout_s: float) -> None:
+    if children:
+        await asyncio.wait([asyncio.ensure_future(child.process.wait()) for child in children], timeout=timeout_s)

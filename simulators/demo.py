@@ -36,7 +36,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line of talk."""
-        self._console.print(text)
+        self._console.print(text, soft_wrap=True, markup=False)
 
     def ready(self, url: str) -> None:
         """The page is up: print where, open it."""

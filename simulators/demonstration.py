@@ -29,10 +29,12 @@ LOOK_EVERY_S = 0.1
 FAULT_AFTER_S = 20.0
 FAULT_FOR_S = 240.0
 STOP_BUDGET_S = 2.4  # of the 3 s that Ctrl-C may take
+DEATH_NOTICE_S = 0.5
+SUBSCRIBED_AFTER_S = 4.0
 RELAY_BYTES = 1 << 18
 DAY_MS = 86_400_000
-# Sources first, then the path downstream: what was measured still arrives.
-STOP_ORDER = ("history", "import", "simulators", "edge", "broker", "cloud")
+# The agent stops while its devices and the cloud still answer: what it read still arrives.
+STOP_ORDER = (("history", "import"), ("edge",), ("simulators", "broker", "cloud"))
 
 
 class Announcer(Protocol):
@@ -119,14 +121,15 @@ class _Demo:
             group.create_task(self._start_site(broker_port), name="site")
             group.create_task(self._start_cloud(), name="cloud")
         edge = await self._start("edge", "edge", "run", str(self._folder / SITE_FILE))
-        await self._until_live()
         work = asyncio.ensure_future(self._play())
         watch = asyncio.ensure_future(self._children.watch(*self._started, edge))
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
-            await watch
+            # Work that failed because a child is gone: the child's end is what to tell.
+            await asyncio.wait({watch}, timeout=DEATH_NOTICE_S)
+            if watch.done():
+                watch.result()
+            await work
         finally:
             for task in (work, watch):
                 task.cancel()
@@ -166,9 +169,11 @@ class _Demo:
             self._announcer.ready(self._options.url)
             ledger = self._folder / LEDGER_FILE
             ledger.write_text(ledger_yaml(self._site), "utf-8")
-            await self._children.run("ledger-import", [*FRONT_DOOR, "cloud", "ledger", "import", str(ledger), *data])
-            gateway = ["cloud", "gateway", "add", self._site.gateway, "--site", self._site.id, "--public-key"]
-            await self._children.run("gateway-add", [*FRONT_DOOR, *gateway, await key, *data])
+            entering = ["cloud", "ledger", "import", str(ledger), *data]
+            adding = ["cloud", "gateway", "add", self._site.gateway, "--site", self._site.id, "--public-key", await key]
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._children.run("ledger-import", [*FRONT_DOOR, *entering]))
+                group.create_task(self._children.run("gateway-add", [*FRONT_DOOR, *adding, *data]))
         finally:
             key.cancel()
 
@@ -195,17 +200,17 @@ class _Demo:
                     raise child.failure()
                 await asyncio.sleep(LOOK_EVERY_S)
 
-    async def _until_live(self) -> None:
-        """The parking sensors report once, when the gateway has had the time to subscribe."""
-        await asyncio.sleep(2.0)
+    async def _until_heard(self) -> None:
+        """Parking sensors speak rarely: ask them all, when the gateway has had the time to subscribe."""
+        await asyncio.sleep(SUBSCRIBED_AFTER_S)
         await self._do("announce")
 
     async def _play(self) -> None:
-        """History, then the scripted fault."""
+        """Sensors that report once, history, then the scripted fault."""
+        await self._until_heard()
         if self._options.days:
             await self._fill_in()
         self._announcer.say(f"Live. In {FAULT_AFTER_S:.0f} s something will break.")
-        await self._do("announce")
         await asyncio.sleep(FAULT_AFTER_S)
         await self._do(f"fail {SCRIPTED_FAULT}")
         self._announcer.say(f"{SCRIPTED_FAULT} reports a fault: see the alerts. It mends itself in a few minutes.")

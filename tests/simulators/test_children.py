@@ -34,7 +34,7 @@ async def test_children_stop_in_the_order_in_which_data_flows(tmp_path: Path) ->
     children = Children(tmp_path, os.environ)
     for name in ("cloud", "edge", "simulators"):
         await start(children, name, TELLING)
-    await children.stop(("simulators", "edge", "cloud"), 5.0)
+    await children.stop((("simulators",), ("edge",), ("cloud",)), 5.0)
     ends = {name: float((tmp_path / f"{name}.log").read_text().split()[-1]) for name in ("cloud", "edge", "simulators")}
 
     assert sorted(ends, key=lambda name: ends[name]) == ["simulators", "edge", "cloud"]
@@ -45,7 +45,7 @@ async def test_a_child_that_does_not_listen_is_killed_within_the_budget(tmp_path
     stubborn = await start(children, "simulators", STUBBORN)
     obedient = await start(children, "cloud", OBEDIENT)
     began = asyncio.get_running_loop().time()
-    await children.stop(("simulators", "cloud"), 1.0)
+    await children.stop((("simulators",), ("cloud",)), 1.0)
 
     assert asyncio.get_running_loop().time() - began < 3.0
     assert stubborn.process.returncode == -signal.SIGKILL
