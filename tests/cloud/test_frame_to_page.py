@@ -1,6 +1,7 @@
 """From a POSTed frame to the page: real log, processor, facts, alerts and server."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -8,26 +9,15 @@ from pathlib import Path
 
 import httpx
 
-from cloud.api.front import Front, Sources
+from cloud.aggregator import Aggregator, Places
 from cloud.api.picture import Json
-from cloud.facts.database import open_database
 from cloud.facts.inputs import import_ledger
-from cloud.facts.store import FactStore
-from cloud.history.embedded import EmbeddedHistory
-from cloud.ingest.admission import Admission
-from cloud.ingest.gateways import GatewayRegister
-from cloud.ingest.identities import Identities
-from cloud.ingest.log_segments import SegmentLog
-from cloud.ingest.receive import receiving
-from cloud.ingest.tokens import Tokens
-from cloud.live import LiveState
-from cloud.processor import Processor
 from devices.columns import Numbers
 from devices.frame import Content
 from devices.reading import Series
 from tests.cloud.live_world import FAULT, LEDGER, POINT, SITE, described
 from tests.cloud.sealed import SealingGateway, now_ms
-from tests.cloud.serving import Uplink, serving
+from tests.cloud.serving import Uplink
 from tests.waiting import until
 
 BEGAN_S = 20  # longer than the on-delay of a class A fault: the alert is due when the frame arrives
@@ -35,32 +25,18 @@ BEGAN_S = 20  # longer than the on-delay of a class A fault: the alert is due wh
 
 @asynccontextmanager
 async def cloud(folder: Path, gateway: SealingGateway) -> AsyncIterator[httpx.AsyncClient]:
-    """Start everything on a data directory, and stop it again."""
-    log, keys = SegmentLog(folder / "log"), GatewayRegister(folder / "gateways.sqlite")
-    keys.add(gateway.name, SITE, gateway.key.public_key(), now_ms())
-    database = open_database(folder / "facts.sqlite")
-    import_ledger(database, LEDGER, "ledger.yaml", actor="test", now_ms=now_ms())
-    live, identities = LiveState(), Identities.of_log(log)
-    history = EmbeddedHistory(folder / "history", log.log_id)
-    admission = Admission(log, keys, identities, now_ms)
-    processor = Processor(log, keys, database)
-    processor.listen(live.frames_arrived)
-    front = Front(Sources(FactStore(database), live, keys, identities, history, now_ms, "e0"))
-    await front.restore()
-    jobs = {"processor": processor.run, **front.work}
-    tasks = [asyncio.create_task(job(), name=name) for name, job in jobs.items()]
-    app = front.app(receiving(admission, Tokens(keys), now_ms))
-    async with serving(app) as address, httpx.AsyncClient(base_url=address, timeout=20) as http:
-        yield http
-        front.stop()
-    for task in tasks:
-        task.cancel()
-    assert [type(end) for end in await asyncio.gather(*tasks, return_exceptions=True)] == [
-        asyncio.CancelledError
-    ] * len(tasks)
-    for one in (history, keys, log):
-        one.close()
-    database.dispose()
+    """Start the aggregator on a data directory, and stop it again."""
+    aggregator, stop = Aggregator(Places(folder)), asyncio.Event()
+    aggregator.keys.add(gateway.name, SITE, gateway.key.public_key(), now_ms())
+    import_ledger(aggregator.facts, LEDGER, "ledger.yaml", actor="test", now_ms=now_ms())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        running = asyncio.create_task(aggregator.run(listening, stop), name="aggregator")
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with httpx.AsyncClient(base_url=address, timeout=20) as http:
+            yield http
+        stop.set()
+        await asyncio.wait_for(running, 20)
+    aggregator.close()
 
 
 async def open_alerts(http: httpx.AsyncClient) -> list[Json]:
