@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from devices.errors import LinkDown
+from devices.instants import format_instant, parse_instant
 from simulators.broker import STAND_IN_NOTICE, mosquitto_configuration, mosquitto_path
 from simulators.children import Child, Children
 from simulators.control import command
@@ -223,14 +224,20 @@ class _Demo:
         """Thirty days through importer, journal, uplink and ingest."""
         to_ms = self._options.now_ms()
         from_ms = to_ms - self._options.days * DAY_MS
+        wanted = [
+            "--days",
+            str(self._options.days),
+            "--seed",
+            str(self._options.seed),
+            "--until",
+            format_instant(to_ms),
+        ]
         source = await self._children.start(
-            "history",
-            [*FRONT_DOOR, "sim", "history", "-", "--days", str(self._options.days), "--seed", str(self._options.seed)],
-            stdout=asyncio.subprocess.PIPE,
+            "history", [*FRONT_DOOR, "sim", "history", "-", *wanted], stdout=asyncio.subprocess.PIPE
         )
         sink = await self._children.start(
             "import",
-            [*FRONT_DOOR, "edge", "import", "--config", str(self._folder / SITE_FILE), "-"],
+            [*FRONT_DOOR, "edge", "import", str(self._folder / SITE_FILE), "-"],
             stdin=asyncio.subprocess.PIPE,
         )
         await self._relay(source, sink, from_ms, to_ms)
@@ -261,8 +268,6 @@ class _Demo:
 
 def last_time_ms(chunk: bytes) -> int | None:
     """The time of the last whole `"time"` in a piece of history, Unix ms UTC; None if there is none."""
-    from devices.instants import parse_instant
-
     label = b'"time":"'
     at = chunk.rfind(label, 0, max(len(chunk) - 40, 0))
     if at < 0:
