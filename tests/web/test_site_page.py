@@ -86,6 +86,16 @@ def test_without_data_a_card_says_so_and_shows_neither_zero_nor_green(
         expect(card.locator(".tag.ok")).to_have_count(0)
 
 
+def test_a_bound_that_nobody_knows_is_not_made_up(
+    page: Page, stage: Stage, server: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = stage.site.indicators()
+    monkeypatch.setattr(stage.site, "indicators", lambda: [known[1] | {"value": 0.15, "low": 0.147, "high": None}])
+    page.goto(f"{server.url}/s/jinji-lake")
+
+    expect(page.get_by_test_id("card-robot.coverage").get_by_test_id("bounds")).to_have_text("at least 14.7 %")
+
+
 def test_a_delta_changes_that_space_without_a_new_snapshot(live: Page, stage: Stage, server: PageServer) -> None:
     wanted = other_state(stage, "b1-017")
     server.run(lambda: stage.tell(stage.site.park("b1-017", wanted)))

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.web.conftest import PageServer, wait_live
 from tests.web.site_server import Stage
@@ -125,6 +125,24 @@ def test_dragging_pans_the_zoomed_plan(live: Page) -> None:
 
     expect(plan).not_to_have_attribute("viewBox", before)
     expect(live.get_by_test_id("chosen")).to_have_count(0)
+
+
+def test_two_fingers_zoom_the_plan(browser: Browser, server: PageServer) -> None:
+    phone = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = phone.new_page()
+    page.goto(f"{server.url}/s/jinji-lake?view=plan")
+    wait_live(page)
+    plan = page.get_by_test_id("plan")
+    box = plan.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    session = phone.new_cdp_session(page)
+    for kind, apart in (("touchStart", 20), ("touchMove", 40), ("touchMove", 70), ("touchMove", 110), ("touchEnd", 0)):
+        fingers = [{"x": x, "y": y - apart, "id": 0}, {"x": x, "y": y + apart, "id": 1}] if apart else []
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    expect(plan).to_have_class(re.compile("zoomed"))
+    phone.close()
 
 
 def test_layers_can_be_hidden_and_filters_survive_a_reload(live: Page) -> None:

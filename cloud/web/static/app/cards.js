@@ -2,7 +2,7 @@
 /** The four cards: value, bounds, numerator and denominator, verdict against the target, age. "No data" is never 0. */
 import { html } from "../vendor/preact-bundle.js";
 import { check, cross, question, severityIcon } from "./icons.js";
-import { ago, cutPercent, exactTime, targetPercent, whole } from "./numbers.js";
+import { ago, cut, cutPercent, exactTime, targetPercent } from "./numbers.js";
 import { alerts, connection, indicators, now, trends } from "./store.js";
 import { Spark } from "./spark.js";
 import { say } from "./words.js";
@@ -10,6 +10,8 @@ import { say } from "./words.js";
 /** An indicator is computed at least every 30 s; three of these without a newer one and its age stands out. */
 const OLD_AFTER_MS = 90_000;
 const MS_PER_HOUR = 3_600_000;
+/** Below this many equipment-hours a decimal is shown. */
+const SMALL_HOURS = 100;
 
 const VERDICTS = /** @type {Record<string, {tone: string, icon: () => unknown}>} */ ({
   PASS: { tone: "ok", icon: check },
@@ -31,14 +33,17 @@ function Verdict({ item }) {
 function counts(item) {
   const scale = item.unit === "ms" ? MS_PER_HOUR : 1;
   const unit = item.unit === "ms" ? "hours" : item.unit;
+  const digits = scale > 1 && item.denominator / scale < SMALL_HOURS ? 1 : 0;
   const label = `page.of.${["hours", "cells", "spaces"].includes(unit) ? unit : "any"}`;
-  return say(label, { n: whole(item.numerator / scale), d: whole(item.denominator / scale), unit });
+  return say(label, { n: cut(item.numerator / scale, digits), d: cut(item.denominator / scale, digits), unit });
 }
 
 /** @param {import("./types.d.ts").Indicator} item */
 function bounds(item) {
-  if (item.low === null || item.high === null || item.low === item.high) return "";
-  const [low, high] = [cutPercent(item.low), cutPercent(item.high)];
+  if (item.low === null || item.low === item.high) return "";
+  const low = cutPercent(item.low);
+  if (item.high === null) return say("page.at_least", { low });
+  const high = cutPercent(item.high);
   return low === high ? "" : `${low}–${high} %`;
 }
 

@@ -28,8 +28,9 @@ export function cutPercent(value, counts) {
 /** A target as percent without idle decimals: 0.98 is "98". @param {number} value */
 export const targetPercent = (value) => new Intl.NumberFormat(locale.value, { maximumFractionDigits: 2 }).format(value * 100);
 
-/** @param {number} value */
-export const whole = (value) => new Intl.NumberFormat(locale.value, { maximumFractionDigits: 0 }).format(Math.floor(value));
+/** Cut to so many decimals. @param {number} value @param {number} digits */
+export const cut = (value, digits) =>
+  new Intl.NumberFormat(locale.value, { maximumFractionDigits: digits }).format(Math.floor(value * 10 ** digits + EPSILON) / 10 ** digits);
 
 /** @param {number | null} value @param {string | null} unit */
 export function measured(value, unit) {

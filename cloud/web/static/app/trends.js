@@ -7,24 +7,25 @@ import { clock, day, dayAndClock, hourOf } from "./numbers.js";
 import { trends } from "./store.js";
 import { say } from "./words.js";
 
-const REFRESH_MS = 600_000;
+const REFRESH_MS = 300_000;
 const RETRY_MS = 30_000;
 /** indicator id -> days asked for; hours come for occupancy, days for the others */
 const ASKED = { "equipment.intact_rate": 30, "robot.coverage": 14, "parking.occupancy": 2 };
 
 /** @param {string} site */
 export async function followTrends(site) {
-  let wait = REFRESH_MS;
-  for (const [id, days] of Object.entries(ASKED)) {
+  const ask = async (/** @type {[string, number]} */ [id, days]) => {
     try {
       const trend = await get(`${sitePath(site)}/indicators/${id}/trend?days=${days}`);
       trends.value = new Map([...trends.peek(), [id, trend]]);
+      return REFRESH_MS;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status !== 404) wait = RETRY_MS; // 404: this site has no such indicator
+      return error.status === 404 ? REFRESH_MS : RETRY_MS; // 404: this site has no such indicator
     }
-  }
-  window.setTimeout(() => void followTrends(site), wait);
+  };
+  const waits = await Promise.all(Object.entries(ASKED).map(ask));
+  window.setTimeout(() => void followTrends(site), Math.min(...waits));
 }
 
 export function Trends() {
