@@ -1,18 +1,20 @@
 """What the filter lets through: columns for the journal's two lanes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from devices.columns import Numbers, Poses, Texts
 from devices.records import Link
+
+_NO_NUMBERS, _NO_TEXTS, _NO_POSES = Numbers.empty(), Texts.empty(), Poses.empty()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
     """Rows of one lane, in the order in which they were handled. Series are ids of `edge.series.SeriesTable`."""
 
-    numbers: Numbers = field(default_factory=Numbers.empty)
-    texts: Texts = field(default_factory=Texts.empty)
-    poses: Poses = field(default_factory=Poses.empty)
+    numbers: Numbers = _NO_NUMBERS
+    texts: Texts = _NO_TEXTS
+    poses: Poses = _NO_POSES
     links: tuple[Link, ...] = ()
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from devices.errors import LinkDown
 from edge.backoff import Backoff
 from edge.drivers.mqtt import MqttDriver
 from edge.items import Sink
+from edge.polling import is_cancelled
 
 CONNECT_CAP_S = 30.0
 
@@ -36,13 +37,15 @@ class Listening:
 
     async def run(self) -> None:
         """Listen until cancelled; disconnect on the way out."""
-        while True:
+        while not is_cancelled():
             try:
                 async with self._driver as driver:
                     self._connected()
                     async for items, moment in driver:
                         self._backoff.reset()
                         await self._sink(items, moment)
+                        if is_cancelled():
+                            return
             except LinkDown as error:
                 if not self.status.error:
                     log.warning("broker lost", connection=self._name, reason=str(error))

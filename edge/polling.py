@@ -37,6 +37,16 @@ class PollingStatus:
     error: str = ""
 
 
+def is_cancelled() -> bool:
+    """Whether the running task was asked to end.
+
+    Python 3.11's `asyncio.wait_for`, which pymodbus and paho's wrappers use, swallows a cancellation that comes
+    together with the answer; who loops for ever must ask.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Polling:
     """Polls some devices over one driver. `rate` is that of the clock: polls are as many times faster."""
 
@@ -73,7 +83,7 @@ class Polling:
             name = f"{plan.device.id}/{plan.interval_s}"
             self._schedule.add(plan, plan.interval_s / self._rate, phase_of(name), loop.time())
         try:
-            while True:
+            while not is_cancelled():
                 await self._step(loop)
         finally:
             self._driver.close()

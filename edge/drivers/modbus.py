@@ -29,7 +29,7 @@ _NEVER_DISCONNECT = 1 << 30  # silent units behind a gateway are no reason to dr
 _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 2, 3
 _NO_PATH, _NO_RESPONSE = 10, 11  # a gateway speaks for a unit that did not answer
 
-logging.getLogger("pymodbus_internal").setLevel(logging.CRITICAL)  # what fails is in the readings' quality
+logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # what fails is in the readings' quality
 
 
 class _RawAnswer(ModbusPDU):
@@ -150,7 +150,7 @@ class ModbusDriver:
         """Ask for everything in the plan, one request after the other."""
         polled = Polled()
         silent_in_a_row = 0
-        retried = plan.retry(self._now().monotonic_ms)
+        retried = plan.retry(self._now().monotonic_ms) if plan.illegal else None
         for request in tuple(plan.requests):
             if silent_in_a_row >= SILENT_IN_A_ROW_MAX or not self.connected:
                 quality = Quality.BAD_NO_ANSWER if self.connected else Quality.BAD_CONNECTION
@@ -167,8 +167,9 @@ class ModbusDriver:
             if answer.quality.is_good:
                 plan.forget()
                 return await self.poll(plan)
-        time_ms = self._now().utc_ms
-        polled.items += [request.bad(time_ms, Quality.BAD_ILLEGAL_ADDRESS) for request in plan.illegal]
+        if plan.illegal:
+            time_ms = self._now().utc_ms
+            polled.items += [request.bad(time_ms, Quality.BAD_ILLEGAL_ADDRESS) for request in plan.illegal]
         return polled
 
     async def probe(self, plan: DevicePlan) -> Polled:

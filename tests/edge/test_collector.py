@@ -202,3 +202,10 @@ async def test_the_links_can_be_asked_for_at_any_time() -> None:
         await until(lambda: watched.good("a-1"), "good values")
 
         assert [(link.device, link.good) for link in watched.collector.links(moment())] == [("a-1", True)]
+
+
+async def test_a_collector_ends_when_it_is_cancelled_whatever_it_does() -> None:
+    async with modbus_peer() as peer:
+        for round_trips in range(40):
+            async with collecting({"a": (peer.port, 4)}, rate=1000) as watched:
+                await until(lambda: watched.status("a").polls > round_trips, "some polls")  # noqa: B023
