@@ -265,6 +265,7 @@ async def _catch_up(places: Places) -> int:
         for feed in aggregator.feeds:
             while await asyncio.to_thread(feed.step):
                 pass
+        await asyncio.to_thread(aggregator.history.flush)
     finally:
         aggregator.close()
     return frames

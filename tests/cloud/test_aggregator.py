@@ -217,6 +217,7 @@ def test_a_rebuild_finds_the_same_facts_and_history(tmp_path: Path) -> None:
             aggregator = Aggregator(places)
             await aggregator.admission.take(aggregator.keys.all()[0], [frame.data for frame in frames])
             await catch_up(aggregator)
+            aggregator.history.flush()
             aggregator.close()
 
     asyncio.run(deliver_all())

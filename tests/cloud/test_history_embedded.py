@@ -102,7 +102,8 @@ def test_whatever_is_repeated_reordered_or_interrupted_each_row_is_there_once(
             write_out(history)
         elif step in {"restart", "kill"}:
             if step == "restart":
-                history.close()
+                history.flush()
+            history.close()
             history = EmbeddedHistory(folder, "log")
             fed = history.position(Lane.TELEMETRY)
     while fed < len(log):
@@ -137,6 +138,7 @@ def test_a_file_that_the_manifest_does_not_name_does_not_count(tmp_path: Path) -
     before = (tmp_path / MANIFEST).read_bytes()
     history = EmbeddedHistory(tmp_path, "log")
     history.write([numbers(2, [(NOON_MS, 2.0, 0)])], {Lane.TELEMETRY: 2})
+    history.flush()
     history.close()
     (tmp_path / MANIFEST).write_bytes(before)
 
@@ -165,6 +167,7 @@ def _garble_the_manifest(folder: Path) -> None:
 def test_a_damaged_history_is_taken_from_the_log_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     history = EmbeddedHistory(tmp_path, "log")
     history.write([numbers(1, [(NOON_MS, 1.0, 0)])], {Lane.TELEMETRY: 1})
+    history.flush()
     history.close()
     damage(tmp_path)
 
@@ -180,6 +183,7 @@ def test_a_damaged_history_is_taken_from_the_log_again(tmp_path: Path, damage: C
 def test_another_log_means_another_history(tmp_path: Path) -> None:
     history = EmbeddedHistory(tmp_path, "log")
     history.write([numbers(1, [(NOON_MS, 1.0, 0)])], {Lane.TELEMETRY: 1})
+    history.flush()
     history.close()
 
     history = EmbeddedHistory(tmp_path, "other log")
