@@ -158,10 +158,20 @@ def encode_poses(rows: PoseRows) -> bytes:
     return msgspec.msgpack.encode(rows)
 
 
+def rank_of(key: FrameKey) -> bytes:
+    """A frame key as bytes that compare as it does. Times are after 1970, as everything that a run can be fixed to."""
+    return bytes([key.live]) + max(key.span_end_ms, 0).to_bytes(8, "big") + key.epoch + key.seq.to_bytes(8, "big")
+
+
+def key_of_rank(rank: bytes) -> FrameKey:
+    """The reverse of `rank_of`."""
+    return FrameKey(bool(rank[0]), int.from_bytes(rank[1:9], "big"), rank[9:-8], int.from_bytes(rank[-8:], "big"))
+
+
 decode_claims = msgspec.msgpack.Decoder(ClaimRows).decode
 decode_poses = msgspec.msgpack.Decoder(PoseRows).decode
 encode_info = msgspec.msgpack.Encoder().encode
-decode_info = msgspec.msgpack.Decoder(DeviceInfo | None).decode
+decode_info = msgspec.msgpack.Decoder(DeviceInfo).decode
 encode_inventory = msgspec.msgpack.Encoder().encode
 
 

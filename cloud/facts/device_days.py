@@ -17,10 +17,11 @@ from cloud.facts.claims import DAY_MS
 from cloud.facts.database import claims, device_days, device_heads, device_infos, marks, reaches, reading, writing
 from cloud.facts.days import day_bounds, day_of, days_between
 from cloud.facts.intake import WHOLE_SITE
-from cloud.facts.rows import DeviceFacts, Profiles, Run, load_device, runs_from
+from cloud.facts.rows import DeviceFacts, Profiles, Run, load_devices, runs_from
 from cloud.facts.timelines import UNKNOWN, Carry, Timeline, device_day, joined
 
 DEVICE_DAYS_PER_TRANSACTION = 400  # bounds how long the processor waits for a reader's computation
+DAYS_AHEAD_MAX = 32  # of facts loaded at once
 NO_CARRY = Carry()
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -55,10 +56,11 @@ def device_timelines(
         past = _stored(connection, site, zone, range(first, today), None if devices is None else wanted)
         begin, end = day_bounds(today, zone)
         by_epoch = runs_from(connection, site, begin)
+        carries = _carries_into(connection, site, wanted, today)
+        loaded = load_devices(connection, site, wanted, (begin, end), known=known, by_epoch=by_epoch)
         timelines = {}
         for device in wanted:
-            carry = _carry_into(connection, site, device, today)
-            facts = load_device(connection, site, device, (begin, end), known=known, by_epoch=by_epoch)
+            carry, facts = carries.get(device), loaded[device]
             if carry is None and not facts.blocks and not facts.crossing:
                 continue
             now, _ = _compute(facts, carry or NO_CARRY, begin, end)
@@ -201,16 +203,19 @@ def _catch_up(
     begin = min([*work.marked, work.last_day + 1])
     if begin >= today:
         return 0
-    window = (day_bounds(begin, zone)[0], day_bounds(today - 1, zone)[1])
-    facts = load_device(connection, site, work.device, window, known=known, by_epoch=by_epoch)
-    carry = _carry_into(connection, site, work.device, begin) or NO_CARRY
+    carry = _carries_into(connection, site, [work.device], begin).get(work.device, NO_CARRY)
     stored = _stored_carries(connection, site, work.device, begin)
     rows = []
     differs = False
+    facts, loaded_to, ahead = None, begin, 1
     for day in range(begin, today):
         if not differs and day in stored and day not in work.marked:
             carry = _decode_carry(stored[day])
             continue
+        if facts is None or day >= loaded_to:  # most often one day is all, so look ahead carefully
+            loaded_to, ahead = min(day + ahead, today), min(ahead * 2, DAYS_AHEAD_MAX)
+            window = (day_bounds(day, zone)[0], day_bounds(loaded_to - 1, zone)[1])
+            facts = load_devices(connection, site, [work.device], window, known=known, by_epoch=by_epoch)[work.device]
         timeline, carry = _compute(facts, carry, *day_bounds(day, zone))
         body = _encode(carry)
         differs = stored.get(day) != body
@@ -219,7 +224,13 @@ def _catch_up(
             "codes": timeline.codes.tobytes(), "carry": body,
         })  # fmt: skip
     _replace_days(connection, rows)
-    head = {"site": site, "device": work.device, "zone": zone.key, "first_ms": window[0], "last_day": today - 1}
+    head = {
+        "site": site,
+        "device": work.device,
+        "zone": zone.key,
+        "first_ms": day_bounds(begin, zone)[0],
+        "last_day": today - 1,
+    }
     statement = insert(device_heads)
     connection.execute(
         statement.on_conflict_do_update(set_={"last_day": statement.excluded.last_day, "zone": zone.key}), head
@@ -239,13 +250,13 @@ def _compute(facts: DeviceFacts, carry: Carry, from_ms: int, to_ms: int) -> tupl
     return device_day(columns, confirming, facts.described.rules, from_ms, to_ms, faulty=carry.faulty)
 
 
-def _carry_into(connection: sa.Connection, site: str, device: str, day: int) -> Carry | None:
-    body = connection.execute(
-        sa.select(device_days.c.carry).where(
-            device_days.c.site == site, device_days.c.device == device, device_days.c.day == day - 1
+def _carries_into(connection: sa.Connection, site: str, devices: Sequence[str], day: int) -> dict[str, Carry]:
+    found = connection.execute(
+        sa.select(device_days.c.device, device_days.c.carry).where(
+            device_days.c.site == site, device_days.c.device.in_(devices), device_days.c.day == day - 1
         )
-    ).scalar_one_or_none()
-    return None if body is None else _decode_carry(body)
+    )
+    return {row.device: _decode_carry(row.carry) for row in found}
 
 
 def _stored_carries(connection: sa.Connection, site: str, device: str, from_day: int) -> dict[int, bytes]:

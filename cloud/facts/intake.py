@@ -5,7 +5,6 @@ The work is in proportion to what the frame says; what it touches is marked and 
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
@@ -14,12 +13,12 @@ from cloud.facts.claims import (
     Claim,
     ClaimBlock,
     FrameFacts,
-    FrameKey,
     Stop,
     encode_claims,
     encode_info,
     encode_inventory,
     encode_poses,
+    rank_of,
 )
 from cloud.facts.database import (
     claims,
@@ -51,10 +50,7 @@ def store_facts(connection: sa.Connection, facts: FrameFacts) -> bool:
     if facts.lane is not Lane.EVENTS or not _extend_runs(connection, facts):
         return False
     changed: list[Mark] = [(WHOLE_SITE, facts.from_ms, facts.to_ms)]
-    for block in facts.claims:
-        _insert(connection, claims, facts, device=block.device, utc_day=block.utc_day, body=encode_claims(block.rows))
-        changed.append((block.device, block.from_ms, block.to_ms))
-        changed.extend(_reach(connection, facts, block))
+    changed += _store_claims(connection, facts)
     for pose in facts.poses:
         body = encode_poses(pose.rows)
         _insert(connection, poses, facts, device=pose.device, utc_quarter=pose.utc_quarter, body=body)
@@ -100,32 +96,51 @@ def _extend_runs(connection: sa.Connection, facts: FrameFacts) -> bool:
     return True
 
 
-def _reach(connection: sa.Connection, facts: FrameFacts, block: ClaimBlock) -> Iterator[Mark]:
-    """Claims that cross a midnight: only what lies beyond the farthest end known so far is news."""
-    for claim in block.crossing:
-        mine = (
-            (reaches.c.site == facts.site) & (reaches.c.device == block.device) & (reaches.c.point == claim.point)
-            & (reaches.c.from_ms == claim.from_ms) & (reaches.c.value == claim.value)
-        )  # fmt: skip
-        known = connection.execute(sa.select(reaches.c.to_ms, reaches.c.rank).where(mine)).one_or_none()
-        rank = msgspec.msgpack.encode(block.rows.key)
-        if known is None:
-            connection.execute(sa.insert(reaches), _reach_row(facts.site, block.device, claim, rank))
-            yield block.device, claim.from_ms, claim.to_ms
-            continue
-        best = max(block.rows.key, msgspec.msgpack.decode(known.rank, type=FrameKey))
-        connection.execute(
-            sa.update(reaches).where(mine),
-            {"to_ms": max(known.to_ms, claim.to_ms), "rank": msgspec.msgpack.encode(best)},
+def _store_claims(connection: sa.Connection, facts: FrameFacts) -> list[Mark]:
+    if not facts.claims:
+        return []
+    frame = {"site": facts.site, "gateway": facts.gateway, "epoch": facts.epoch, "seq": facts.seq}
+    connection.execute(
+        insert(claims).on_conflict_do_nothing(),
+        [
+            {**frame, "device": block.device, "utc_day": block.utc_day, "body": encode_claims(block.rows)}
+            for block in facts.claims
+        ],
+    )
+    changed = [(block.device, block.from_ms, block.to_ms) for block in facts.claims]
+    crossing = [block for block in facts.claims if block.crossing]
+    for block in crossing:
+        changed += _news(connection, facts.site, block)
+    if crossing:
+        statement = insert(reaches)
+        farther = {
+            "to_ms": sa.func.max(reaches.c.to_ms, statement.excluded.to_ms),
+            "rank": sa.func.max(reaches.c.rank, statement.excluded.rank),
+        }
+        rows = [_reach_row(facts.site, block, claim) for block in crossing for claim in block.crossing]
+        connection.execute(statement.on_conflict_do_update(set_=farther), rows)
+    return changed
+
+
+def _news(connection: sa.Connection, site: str, block: ClaimBlock) -> Iterator[Mark]:
+    """Of claims that cross a midnight only what lies beyond the farthest end known so far is news."""
+    earliest_ms = min(claim.from_ms for claim in block.crossing)
+    known = connection.execute(
+        sa.select(reaches.c.point, reaches.c.from_ms, reaches.c.value, reaches.c.to_ms).where(
+            reaches.c.site == site, reaches.c.device == block.device, reaches.c.from_ms >= earliest_ms
         )
-        if claim.to_ms > known.to_ms:
-            yield block.device, known.to_ms, claim.to_ms
+    )
+    reached = {(row.point, row.from_ms, row.value): row.to_ms for row in known}
+    for claim in block.crossing:
+        news_from_ms = reached.get((claim.point, claim.from_ms, claim.value), claim.from_ms)
+        if claim.to_ms > news_from_ms:
+            yield block.device, news_from_ms, claim.to_ms
 
 
-def _reach_row(site: str, device: str, claim: Claim, rank: bytes) -> dict[str, object]:
+def _reach_row(site: str, block: ClaimBlock, claim: Claim) -> dict[str, object]:
     return {
-        "site": site, "device": device, "point": claim.point, "from_ms": claim.from_ms, "value": claim.value,
-        "to_ms": claim.to_ms, "hold_ms": claim.hold_ms, "rank": rank,
+        "site": site, "device": block.device, "point": claim.point, "from_ms": claim.from_ms, "value": claim.value,
+        "to_ms": claim.to_ms, "hold_ms": claim.hold_ms, "rank": rank_of(block.rows.key),
     }  # fmt: skip
 
 

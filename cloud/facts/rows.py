@@ -5,11 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 import sqlalchemy as sa
 
-from cloud.facts.claims import DAY_MS, ClaimRows, FrameKey, decode_claims, decode_info
+from cloud.facts.claims import DAY_MS, ClaimRows, FrameKey, decode_claims, decode_info, key_of_rank
 from cloud.facts.database import claims, device_infos, profiles, reaches, runs, stops
 from cloud.facts.timelines import (
     EQUIPMENT_STATES,
@@ -27,7 +26,6 @@ from devices.records import DeviceInfo
 from devices.states import equipment_state, space_state
 
 ALWAYS_MS = -(2**62)
-_decode_key = msgspec.msgpack.Decoder(FrameKey).decode
 
 
 @dataclass(slots=True)
@@ -97,21 +95,27 @@ def _unknown(_: Mapping[str, float | None]) -> int:
     return UNKNOWN
 
 
-def described(connection: sa.Connection, site: str, device: str, known: Profiles) -> Described:
-    """All that inventories said about a device."""
-    where = (device_infos.c.site == site) & (device_infos.c.device == device)
-    order = (device_infos.c.time_ms, device_infos.c.epoch, device_infos.c.seq)
-    found = connection.execute(sa.select(device_infos.c.time_ms, device_infos.c.body).where(where).order_by(*order))
-    since: list[int] = []
-    infos: list[DeviceInfo] = []
-    for row in found:
+def described(connection: sa.Connection, site: str, devices: Sequence[str], known: Profiles) -> dict[str, Described]:
+    """All that inventories said about devices."""
+    table = device_infos
+    order = (table.c.device, table.c.time_ms, table.c.epoch, table.c.seq)
+    chosen = sa.select(table.c.device, table.c.time_ms, table.c.body).where(
+        table.c.site == site, table.c.device.in_(devices)
+    )
+    said: dict[str, list[tuple[int, DeviceInfo]]] = {device: [] for device in devices}
+    for row in connection.execute(chosen.order_by(*order)):
         info = decode_info(row.body)
-        if info is None or (infos and infos[-1] == info):
-            continue
-        since.append(row.time_ms if infos else ALWAYS_MS)
-        infos.append(info)
-    rules = tuple(known.get(connection, site, info.profile_hash) for info in infos)
-    return Described(tuple(since), tuple(infos), rules)
+        before = said[row.device]
+        if not before or before[-1][1] != info:
+            before.append((row.time_ms if before else ALWAYS_MS, info))
+    return {
+        device: Described(
+            tuple(since for since, _ in infos),
+            tuple(info for _, info in infos),
+            tuple(known.get(connection, site, info.profile_hash) for _, info in infos),
+        )
+        for device, infos in said.items()
+    }
 
 
 def runs_from(connection: sa.Connection, site: str, from_ms: int) -> dict[bytes, list[Run]]:
@@ -169,38 +173,41 @@ def _first_seq(run: Run) -> int:
     return run.first_seq
 
 
-def load_device(
+def load_devices(
     connection: sa.Connection,
     site: str,
-    device: str,
+    devices: Sequence[str],
     window: tuple[int, int],
     *,
     known: Profiles,
     by_epoch: Mapping[bytes, Sequence[Run]],
-) -> DeviceFacts:
-    """Everything about a device that bears on [window[0], window[1])."""
+) -> dict[str, DeviceFacts]:
+    """Everything about these devices that bears on [window[0], window[1])."""
     from_ms, to_ms = window
-    mine = (claims.c.site == site) & (claims.c.device == device)
     within = claims.c.utc_day.between(from_ms // DAY_MS, (to_ms - 1) // DAY_MS)
-    blocks: dict[int, list[ClaimRows]] = defaultdict(list)
-    for utc_day, body in connection.execute(sa.select(claims.c.utc_day, claims.c.body).where(mine, within)):
-        blocks[utc_day].append(decode_claims(body))
+    chosen = sa.select(claims.c.device, claims.c.utc_day, claims.c.body).where(
+        claims.c.site == site, claims.c.device.in_(devices), within
+    )
+    blocks: dict[str, dict[int, list[ClaimRows]]] = {device: defaultdict(list) for device in devices}
+    for device, utc_day, body in connection.execute(chosen):
+        blocks[device][utc_day].append(decode_claims(body))
+    crossing = defaultdict(list)
     reaching = sa.select(reaches).where(
-        reaches.c.site == site, reaches.c.device == device, reaches.c.from_ms < to_ms, reaches.c.to_ms >= from_ms
+        reaches.c.site == site, reaches.c.device.in_(devices), reaches.c.from_ms < to_ms, reaches.c.to_ms >= from_ms
     )
-    stopped = (
-        sa.select(stops.c.point, stops.c.time_ms, stops.c.stop_ms)
-        .where(stops.c.site == site, stops.c.device == device, stops.c.stop_ms < to_ms, stops.c.time_ms >= from_ms)
-        .order_by(stops.c.time_ms, stops.c.stop_ms)
+    for row in connection.execute(reaching):
+        crossing[row.device].append(row)
+    stopped = defaultdict(list)
+    stopping = sa.select(stops.c.device, stops.c.point, stops.c.time_ms, stops.c.stop_ms).where(
+        stops.c.site == site, stops.c.device.in_(devices), stops.c.stop_ms < to_ms, stops.c.time_ms >= from_ms
     )
-    return DeviceFacts(
-        device,
-        blocks,
-        connection.execute(reaching).all(),
-        [(row.point, row.time_ms, row.stop_ms) for row in connection.execute(stopped)],
-        described(connection, site, device, known),
-        by_epoch,
-    )
+    for row in connection.execute(stopping.order_by(stops.c.time_ms, stops.c.stop_ms)):
+        stopped[row.device].append((row.point, row.time_ms, row.stop_ms))
+    descriptions = described(connection, site, devices, known)
+    return {
+        device: DeviceFacts(device, blocks[device], crossing[device], stopped[device], descriptions[device], by_epoch)
+        for device in devices
+    }
 
 
 def _assemble(
@@ -210,7 +217,7 @@ def _assemble(
     """Blocks, crossing claims and the carry as one set of columns, frames sorted by key."""
     loose = [(one.point, one.from_ms, one.to_ms, one.value, one.hold_ms, one.key, one.lasting) for one in carry.claims]
     loose += [
-        (row.point, row.from_ms, row.to_ms, row.value, row.hold_ms, _decode_key(row.rank), False) for row in crossing
+        (row.point, row.from_ms, row.to_ms, row.value, row.hold_ms, key_of_rank(row.rank), False) for row in crossing
     ]
     frames = sorted({block.key for block in blocks} | {one[5] for one in loose})
     rank = {key: index for index, key in enumerate(frames)}

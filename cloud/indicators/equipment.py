@@ -62,10 +62,10 @@ class Overview:
     intact_24h: Fraction | None
 
 
-def facts_window(window: Window, now_ms: int) -> tuple[int, int]:
+def facts_window(window: Window, now_ms: int, debounce_ms: int = DEBOUNCE_MS) -> tuple[int, int]:
     """Which device states the timelines of a window need: before it to settle, after it to debounce, not ahead."""
     begin = window.from_ms - LOOK_BACK_MS
-    return begin, max(min(window.to_ms + DEBOUNCE_MS, now_ms), begin + 1)
+    return begin, max(min(window.to_ms + debounce_ms, now_ms), begin + 1)
 
 
 def lifetime(equipment: Equipment, site: Site) -> tuple[int, int]:

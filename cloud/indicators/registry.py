@@ -11,7 +11,7 @@ import numpy as np
 from cloud.facts.coverage_days import required_of_day
 from cloud.facts.days import clipped, day_bounds, day_of, days_between, length_ms
 from cloud.facts.ledger import Ledger
-from cloud.facts.sessions import Occupancy, occupancy_at, occupancy_over, states_at
+from cloud.facts.sessions import FLICKER_MS, Occupancy, occupancy_at, occupancy_over, states_at
 from cloud.facts.store import FactStore
 from cloud.facts.timelines import Timeline
 from cloud.indicators.definition import IndicatorResult, UnknownIndicator, Window, is_final, judge, ratio
@@ -191,7 +191,7 @@ def _occupancy(asked: _Asked) -> Occupancy:
     if window.from_ms == window.to_ms:
         moment = min(window.to_ms, asked.now_ms)
         return occupancy_at(ledger.spaces, _spaces(asked.store, ledger, moment - 1, moment), moment)
-    begin, end = facts_window(window, asked.now_ms)
+    begin, end = facts_window(window, asked.now_ms, FLICKER_MS)
     return occupancy_over(ledger.spaces, _spaces(asked.store, ledger, begin, end), window.from_ms, window.to_ms)
 
 
