@@ -1,5 +1,6 @@
 """Facts and indicators as the routes and pages ask for them. Blocks; safe to call from several threads."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 from time import monotonic
@@ -10,7 +11,7 @@ from cloud.api.services import TrendLine
 from cloud.facts.days import day_bounds, day_of
 from cloud.facts.failures import asking
 from cloud.facts.ledger import Ledger
-from cloud.facts.sessions import occupancy_at, occupancy_over
+from cloud.facts.sessions import occupancy_at, occupancy_between
 from cloud.facts.store import FactStore
 from cloud.facts.timelines import Timeline
 from cloud.indicators.definition import IndicatorResult, UnknownIndicator, Window
@@ -150,12 +151,10 @@ class SiteNumbers:
         around = facts_window(Window(first, now_ms), now_ms)
         devices = [one.device for one in ledger.spaces if one.device]
         timelines = self._store.timelines(ledger, *around, devices)
-        results = []
-        for begin in range(first, now_ms, _HOUR_MS):
-            window = Window(begin, min(begin + _HOUR_MS, now_ms))
-            counted = occupancy_over(ledger.spaces, timelines, window.from_ms, window.to_ms)
-            results.append(occupancy_result(counted, window, None, now_ms))
-        return results
+        edges = [*range(first, now_ms, _HOUR_MS), now_ms]
+        counted = occupancy_between(ledger.spaces, timelines, edges)
+        windows = [Window(begin, end) for begin, end in itertools.pairwise(edges)]
+        return [occupancy_result(one, window, None, now_ms) for one, window in zip(counted, windows, strict=True)]
 
     def _ledger(self, site: str) -> Ledger:
         ledger = self.ledger(site)

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from cloud.facts.ledger import Space
-from cloud.facts.timelines import SPACE_CODES, UNKNOWN, Timeline, debounced
+from cloud.facts.timelines import SPACE_CODES, STATE_BITS, UNKNOWN, Timeline, debounced
 from devices.states import SpaceState
 
 FLICKER_MS = 60_000  # a space does not change hands faster
@@ -48,6 +50,30 @@ def occupancy_over(spaces: Sequence[Space], devices: Mapping[str, Timeline], fro
         occupied, free = occupied + known[0], free + known[1]
         unknown += to_ms - from_ms - sum(known)
     return Occupancy(occupied, free, unknown)
+
+
+def occupancy_between(
+    spaces: Sequence[Space], devices: Mapping[str, Timeline], edges_ms: Sequence[int]
+) -> list[Occupancy]:
+    """As `occupancy_over` for each stretch between neighbouring edges (ascending), in one pass."""
+    edges = np.array(edges_ms, np.int64)
+    totals = np.zeros((2, len(edges) - 1), np.int64)
+    counted = _counted(spaces)
+    for space in counted:
+        timeline = devices.get(space.device) if space.device else None
+        if timeline is None:
+            continue
+        part = debounced(timeline, FLICKER_MS)
+        for row, code in enumerate((OCCUPIED, FREE)):
+            chosen = (part.codes & STATE_BITS) == code
+            starts, ends = part.starts[chosen], part.ends[chosen]
+            until = np.clip(edges[:, None] - starts, 0, ends - starts).sum(axis=1)
+            totals[row] += np.diff(until)
+    lengths = np.diff(edges) * len(counted)
+    return [
+        Occupancy(occupied, free, length - occupied - free)
+        for occupied, free, length in zip(*totals.tolist(), lengths.tolist(), strict=True)
+    ]
 
 
 def states_at(spaces: Sequence[Space], devices: Mapping[str, Timeline], time_ms: int) -> dict[str, SpaceState]:
