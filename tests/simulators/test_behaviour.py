@@ -14,6 +14,7 @@ from simulators.script import Mode, chance
 from simulators.site import SCRIPTED_FAULT, Equipment, demo_site
 
 SITE = demo_site()
+PROFILES = load_profiles()
 NOON_MS = 1_794_974_400_000  # 2026-11-18 12:00 in Shanghai
 DAYS = [date(2026, 11, 1) + timedelta(days=index) for index in range(7)]
 
@@ -95,12 +96,12 @@ def test_what_is_measured_are_the_points_of_the_profile(one: Equipment) -> None:
     seconds = np.array([43_200])
     values = CURVES[one.kind](one, 739_900, seconds, np.array([Mode.RUNNING]), np.zeros(1))
 
-    assert set(values) == set(load_profiles()[one.profile].points)
+    assert set(values) == set(PROFILES[one.profile].points)
 
 
 @pytest.mark.parametrize("one", SITE.equipment, ids=lambda one: one.id)
 def test_a_broken_equipment_is_down_by_its_profile_and_a_whole_one_up(one: Equipment) -> None:
-    rules = load_profiles()[one.profile].rules
+    rules = PROFILES[one.profile].rules
     assert rules is not None
     found = {}
     for mode in Mode:
