@@ -1,0 +1,148 @@
+"""Modbus TCP polling with the durable journal: values are counted in the frames that were fsynced."""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from devices.frame import decode_frame
+from devices.reading import Lane
+from devices.segments import Record, scan
+
+RUNS = 3
+WARM_UP_S = 2.0
+SECONDS = 8.0
+CASES = (
+    ("50 devices x 100 registers, flat out", 50, 100, 0.005, ">= 500,000 values/s"),
+    ("500 devices x 30 points, 1 s", 500, 30, 1.0, "15,000 values/s, <= 1 core, <= 150 MB"),
+)
+_SERVER = '''
+import asyncio, struct
+class Answers(asyncio.Protocol):
+    """Every register changes at every poll; writes nothing down, parses nothing but what it must."""
+    def connection_made(self, transport): self.transport, self.count = transport, 0
+    def data_received(self, data):
+        out = []
+        for at in range(0, len(data) - 11, 12):
+            request = data[at:at + 12]
+            registers = request[10] << 8 | request[11]
+            self.count = self.count + 1 & 0xFF
+            out.append(request[:4] + struct.pack(">HBBB", 3 + 2 * registers, request[6], request[7], 2 * registers))
+            out.append(bytes([self.count]) * (2 * registers))
+        self.transport.write(b"".join(out))
+async def main():
+    server = await asyncio.get_running_loop().create_server(Answers, "127.0.0.1", 0, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+import uvloop; uvloop.run(main())
+'''
+
+
+def measure() -> list[Figure]:
+    """Values per second, CPU and memory of the agent, for each case."""
+    figures = []
+    for what, devices, points, interval_s, goal in CASES:
+        runs = [_run(devices, points, interval_s) for _ in range(RUNS)]
+        figures += [
+            Figure(f"{what}: durable", [run["values"] / run["seconds"] for run in runs], "values/s", goal),
+            Figure(f"{what}: CPU", [run["cpu"] / run["seconds"] for run in runs], "cores"),
+            Figure(f"{what}: CPU per value", [run["cpu"] / run["values"] * 1e6 for run in runs], "us"),
+            Figure(f"{what}: memory", [run["rss_mb"] for run in runs], "MB"),
+        ]
+    return figures
+
+
+def _run(devices: int, points: int, interval_s: float) -> dict[str, float]:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gatehouse-bench-")))
+        server = stack.enter_context(
+            subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True)
+        )
+        stack.callback(server.kill)
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        agent = subprocess.run(
+            [sys.executable, "-m", "benchmarks.polling", str(folder), port, str(devices), str(points), str(interval_s)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        told: dict[str, float] = json.loads(agent.stdout.splitlines()[-1])
+        return told | {"values": _values(folder, int(told["from_ms"]), int(told["to_ms"]))}
+
+
+def _values(folder: Path, from_ms: int, to_ms: int) -> int:
+    """Readings of that time in frames on disk."""
+    found = 0
+    for lane in Lane:
+        for record in scan(folder / "data" / "journal" / lane):
+            if isinstance(record, Record):
+                times = decode_frame(record.payload).content.numbers.time_ms
+                found += int(((times >= from_ms) & (times < to_ms)).sum())
+    return found
+
+
+async def _agent(folder: Path, port: int, devices: int, points: int, interval_s: float) -> None:
+    from devices.profile import parse_profile
+    from edge.clock import Clock
+    from edge.config import SiteConfig, site_of
+    from edge.enrol import make_key
+    from edge.gateway import Gateway
+
+    lines = [f"  - {{id: p{n}, function: holding, address: {n}, type: u16, unit: V}}" for n in range(points)]
+    head = f"id: bench\nsource: {{document: benchmark, verified: unverified}}\nmodbus: {{}}\npoll: {{value: {interval_s}}}\n"
+    profile = parse_profile(head + "points:\n" + "\n".join(lines) + "\n", "bench")
+    connections = [
+        {
+            "id": f"c{n}",
+            "modbus": {"host": "127.0.0.1", "port": port},
+            "devices": [{"id": f"d{n}", "profile": "bench", "unit": 1}],
+        }
+        for n in range(devices)
+    ]
+    config = SiteConfig.model_validate(
+        {"site": "s", "gateway": "g", "key_file": "g.key", "data_dir": "data", "connections": connections}, strict=False
+    )
+    site = site_of(config, folder, {"bench": profile})
+    make_key(site.key_path)
+    clock = Clock()
+    gateway = Gateway.open(site, clock)
+    stop = asyncio.Event()
+    running = asyncio.create_task(gateway.run(stop), name="gateway")
+    await asyncio.sleep(WARM_UP_S)
+    from_ms, used, started = clock.now().utc_ms, _cpu_s(), asyncio.get_running_loop().time()
+    await asyncio.sleep(SECONDS)
+    told = {
+        "from_ms": from_ms,
+        "to_ms": clock.now().utc_ms,
+        "cpu": _cpu_s() - used,
+        "seconds": asyncio.get_running_loop().time() - started,
+        "rss_mb": _rss_mb(),
+    }
+    stop.set()
+    await running
+    await gateway.close()
+    print(json.dumps(told))
+
+
+def _cpu_s() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def _rss_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core for the agent
+    _folder, _port, _devices, _points, _interval = sys.argv[1:]
+    uvloop.run(_agent(Path(_folder), int(_port), int(_devices), int(_points), float(_interval)))

@@ -1,0 +1,167 @@
+"""Power cuts. Whatever the journal accepted is in the log, the facts and the history exactly once."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from cloud.facts.claims import facts_of
+from cloud.history.embedded import EmbeddedHistory
+from devices.frame import Frame, Identity
+from devices.reading import Lane
+from tests.scenarios.site import SITE, SmallSite, small_site
+from tests.waiting import until
+
+CHANGE_S = 0.25
+FRAMES_BEFORE = 4  # flow that is seen in the cloud before anything is cut
+FRAMES_AFTER = 4
+
+
+@asynccontextmanager
+async def changing_values(site: SmallSite, rng: random.Random) -> AsyncIterator[None]:
+    """Registers that change several times between two polls, state inputs among them."""
+
+    async def change() -> None:
+        while True:
+            for name in ("drive-1", "drive-2"):
+                site.devices[name].set("status", float(rng.choice([0x0607, 0x0637, 0x0627])))
+            site.devices["meter-1"].set("power", float(rng.randrange(-5000, 5000)))
+            await asyncio.sleep(CHANGE_S)  # polling in the simulated world, not waiting for a result
+
+    task = asyncio.create_task(change(), name="changing-values")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def seen_in_cloud(site: SmallSite, more: int) -> None:
+    """Wait until so many more events frames are stored."""
+    start = await site.stored_seq()
+    await until(lambda: _stored_at_least(site, start + more), f"{more} more frames in the cloud")
+
+
+async def _stored_at_least(site: SmallSite, seq: int) -> bool:
+    return await site.stored_seq() >= seq
+
+
+async def drain(site: SmallSite) -> None:
+    """Stop reading; wait until the cloud has what the journal has; stop everything cleanly."""
+    await site.edge.stop()
+    await site.edge.start()  # what was sealed at the very end is sent at the next start
+
+    async def complete() -> bool:
+        stored = {frame.identity for frame in site.log_frames()}
+        return all(frame.identity in stored for frame in site.journal_frames())
+
+    await until(complete, "the journal in the cloud's log")
+    await site.edge.stop()
+    await site.cloud.stop()
+    await site.start_cloud()  # derives what was received last
+    await site.cloud.stop()
+
+
+def verify_exactly_once(site: SmallSite) -> None:
+    accepted = site.journal_frames()
+    logged = {frame.identity: frame.hash for frame in site.log_frames()}
+    assert len(accepted) > FRAMES_BEFORE + FRAMES_AFTER
+
+    assert [frame.identity for frame in accepted if logged.get(frame.identity) != frame.hash] == []
+    assert [identity for identity, count in Counter(one.identity for one in accepted).items() if count > 1] == []
+    assert claims_in_facts(site.folder) == expected_claims(site, logged)
+    assert rows_in_history(site.folder, accepted) == expected_rows(site)
+
+
+def expected_claims(site: SmallSite, logged: dict[Identity, bytes]) -> Counter[tuple[str, int, bytes, int]]:
+    frames = {frame.identity: frame for frame in site.log_frames() if frame.identity in logged}
+    return Counter(
+        (block.device, block.utc_day, frame.header.epoch, frame.header.seq)
+        for frame in frames.values()
+        for block in facts_of(frame, 0, SITE).claims
+    )
+
+
+def claims_in_facts(folder: Path) -> Counter[tuple[str, int, bytes, int]]:
+    engine = sa.create_engine(f"sqlite:///{folder / 'cloud-data' / 'facts.sqlite'}")
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text("select device, utc_day, epoch, seq from claims")).all()
+    engine.dispose()
+    return Counter((row.device, row.utc_day, bytes(row.epoch), row.seq) for row in rows)
+
+
+def expected_rows(site: SmallSite) -> Counter[tuple[str, int, bytes, int, int]]:
+    frames = {frame.identity: frame for frame in site.log_frames()}
+    return Counter(
+        (frame.content.series[series].name, time_ms, frame.header.epoch, frame.header.seq, index)
+        for frame in frames.values()
+        for index, (series, time_ms) in enumerate(
+            zip(frame.content.numbers.series.tolist(), frame.content.numbers.time_ms.tolist(), strict=True)
+        )
+    )
+
+
+def rows_in_history(folder: Path, frames: list[Frame]) -> Counter[tuple[str, int, bytes, int, int]]:
+    log_id = (folder / "cloud-data" / "log" / "log-id").read_text().strip()
+    history = EmbeddedHistory(folder / "cloud-data" / "history", log_id)
+    try:
+        return Counter(
+            (series.name, row.time_ms, row.epoch, row.seq, row.index)
+            for series in {one for frame in frames for one in frame.content.series}
+            for row in history.rows(SITE, series.device, series.point, 0, 2**50)
+        )
+    finally:
+        history.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_killing_the_edge_loses_and_doubles_nothing(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    async with small_site(tmp_path) as site:
+        await site.start_cloud()
+        await site.edge.start()
+        async with changing_values(site, rng):
+            await seen_in_cloud(site, FRAMES_BEFORE + rng.randrange(3))
+
+            await site.edge.kill()
+            await site.edge.start()
+
+            await seen_in_cloud(site, FRAMES_AFTER)
+        await drain(site)
+
+        verify_exactly_once(site)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_killing_the_cloud_loses_and_doubles_nothing(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    async with small_site(tmp_path) as site:
+        await site.start_cloud()
+        await site.edge.start()
+        async with changing_values(site, rng):
+            await seen_in_cloud(site, FRAMES_BEFORE + rng.randrange(3))
+
+            await site.cloud.kill()
+            sealed = len(site.journal_frames())
+            await until(lambda: len(site.journal_frames()) >= sealed + 2, "frames sealed during the outage")
+            await site.start_cloud()
+
+            await seen_in_cloud(site, FRAMES_AFTER)
+        await drain(site)
+
+        verify_exactly_once(site)
+
+
+async def test_each_lane_reaches_the_cloud(tmp_path: Path) -> None:
+    async with small_site(tmp_path) as site:
+        await site.start_cloud()
+        await site.edge.start()
+
+        for lane in Lane:
+            await until(lambda lane=lane: site.stored_seq(lane), f"a frame of the {lane} lane")  # type: ignore[misc]
