@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from devices.batches import CONTENT_TYPE, join_frames
 from devices.receipt import Receipt, decode_receipt
 from tests.cloud.sealed import SealingGateway
+from tests.waiting import until
 
 
 @asynccontextmanager
@@ -21,9 +22,7 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
         task = asyncio.create_task(server.serve([listening]), name="server")
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        while not server.started:
-            assert not task.done()
-            await asyncio.sleep(0.01)  # poll: uvicorn tells nobody that it has started
+        await until(lambda: server.started or task.done(), "the server")
         try:
             yield address
         finally:

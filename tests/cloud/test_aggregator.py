@@ -25,6 +25,7 @@ from devices.records import Inventory
 from tests.cloud.running import RunningCloud, running
 from tests.cloud.sealed import SealingGateway, now_ms
 from tests.cloud.serving import Uplink
+from tests.waiting import until
 
 READINGS = 50  # in each frame
 FRAMES = 240
@@ -183,14 +184,14 @@ async def test_what_was_delivered_is_in_charts_and_lists_before_and_after_a_rest
     }
 
     async def charted(address: str) -> list[tuple[float, float, float, int]]:
-        async with httpx.AsyncClient(base_url=address) as client, asyncio.timeout(10):
-            while True:
-                answer = await client.get("/api/v1/sites/jinji-lake/series", params=question)
-                assert answer.status_code == 200, answer.text
-                items = [tuple(item[1:]) for item in answer.json()["items"] if item[4]]
-                if sum(item[3] for item in items) == 12:
-                    return items
-                await asyncio.sleep(0.05)  # poll: history follows the Receipt a moment later
+        async def complete() -> list[tuple[float, float, float, int]]:
+            answer = await client.get("/api/v1/sites/jinji-lake/series", params=question)
+            assert answer.status_code == 200, answer.text
+            items = [tuple(item[1:]) for item in answer.json()["items"] if item[4]]
+            return items if sum(item[3] for item in items) == 12 else []
+
+        async with httpx.AsyncClient(base_url=address) as client:
+            return await until(complete, "history to follow the Receipt")
 
     async with running(tmp_path) as cloud:
         async with httpx.AsyncClient(base_url=cloud.address) as client:
