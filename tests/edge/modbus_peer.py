@@ -69,7 +69,10 @@ class ModbusPeer:
         if question.unit in self.dead_units:
             return
         if delay_s := self.delay_s.get(question.unit):
-            await asyncio.sleep(delay_s)
+            loop = asyncio.get_running_loop()
+            ready = loop.create_future()
+            loop.call_later(delay_s, ready.set_result, None)  # a slow device, not a test that sleeps
+            await ready
         answer = self.frame(question)
         if self.rewrite is not None:
             answer = await self.rewrite(question, answer)
