@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 from cloud.facts.claims import DAY_MS
 from cloud.facts.database import claims, device_days, device_heads, device_infos, marks, reaches, reading, writing
 from cloud.facts.days import day_bounds, day_of, days_between
-from cloud.facts.intake import WHOLE_SITE
+from cloud.facts.intake import WHOLE_SITE, WIDEN_MARK
 from cloud.facts.rows import DeviceFacts, Profiles, Run, load_devices, runs_from
 from cloud.facts.timelines import UNKNOWN, Carry, Timeline, device_day, joined
 
@@ -121,13 +121,8 @@ def _spread(connection: sa.Connection, site: str, before_ms: int) -> None:
         for device in _all_devices(connection, site)
         for one in found
     ]
-    statement = insert(marks)
-    wider = {
-        "from_ms": sa.func.min(marks.c.from_ms, statement.excluded.from_ms),
-        "to_ms": sa.func.max(marks.c.to_ms, statement.excluded.to_ms),
-    }
     if rows:
-        connection.execute(statement.on_conflict_do_update(set_=wider), rows)
+        connection.execute(WIDEN_MARK, rows)
     _settle(connection, site, WHOLE_SITE, before_ms)
 
 
@@ -207,12 +202,13 @@ def _catch_up(
     stored = _stored_carries(connection, site, work.device, begin)
     rows = []
     differs = False
-    facts, loaded_to, ahead = None, begin, 1
+    # Most often one marked day is all, so look ahead carefully; not so when nothing was computed yet.
+    facts, loaded_to, ahead = None, begin, 1 if work.marked else DAYS_AHEAD_MAX
     for day in range(begin, today):
         if not differs and day in stored and day not in work.marked:
             carry = _decode_carry(stored[day])
             continue
-        if facts is None or day >= loaded_to:  # most often one day is all, so look ahead carefully
+        if facts is None or day >= loaded_to:
             loaded_to, ahead = min(day + ahead, today), min(ahead * 2, DAYS_AHEAD_MAX)
             window = (day_bounds(day, zone)[0], day_bounds(loaded_to - 1, zone)[1])
             facts = load_devices(connection, site, [work.device], window, known=known, by_epoch=by_epoch)[work.device]

@@ -41,6 +41,41 @@ END_MS = 2**62  # to here: everything there is, whenever it arrived
 
 Mark = tuple[str, int, int]
 
+# Statements are made once: making one costs more than running it.
+_INSERT = {
+    table: insert(table).on_conflict_do_nothing()
+    for table in (claims, poses, pose_marks, profiles, inventories, device_infos, stops, losses)
+}
+_NEW_RUN = sa.insert(runs)
+_SAME_EPOCH = (
+    (runs.c.site == sa.bindparam("of_site"))
+    & (runs.c.gateway == sa.bindparam("of_gateway"))
+    & (runs.c.epoch == sa.bindparam("of_epoch"))
+)
+_NEAR_RUNS = sa.select(runs).where(
+    _SAME_EPOCH, runs.c.first_seq <= sa.bindparam("of_seq") + 1, runs.c.last_seq >= sa.bindparam("of_seq") - 1
+)
+_DROP_RUN = sa.delete(runs).where(_SAME_EPOCH, runs.c.first_seq == sa.bindparam("of_first_seq"))
+_REACHED = sa.select(reaches.c.point, reaches.c.from_ms, reaches.c.value, reaches.c.to_ms).where(
+    reaches.c.site == sa.bindparam("of_site"),
+    reaches.c.device == sa.bindparam("of_device"),
+    reaches.c.from_ms >= sa.bindparam("of_from_ms"),
+)
+_reach = insert(reaches)
+_REACH = _reach.on_conflict_do_update(
+    set_={
+        "to_ms": sa.func.max(reaches.c.to_ms, _reach.excluded.to_ms),
+        "rank": sa.func.max(reaches.c.rank, _reach.excluded.rank),
+    }
+)
+_mark = insert(marks)
+WIDEN_MARK = _mark.on_conflict_do_update(
+    set_={
+        "from_ms": sa.func.min(marks.c.from_ms, _mark.excluded.from_ms),
+        "to_ms": sa.func.max(marks.c.to_ms, _mark.excluded.to_ms),
+    }
+)
+
 
 def store_facts(connection: sa.Connection, facts: FrameFacts) -> bool:
     """Write down what a frame proves; the caller's transaction decides when it counts.
@@ -59,21 +94,19 @@ def store_facts(connection: sa.Connection, facts: FrameFacts) -> bool:
     changed.extend(_store_profiles(connection, facts))
     changed.extend(_store_inventories(connection, facts))
     _store_losses(connection, facts)
-    _mark(connection, facts.site, changed)
+    _store_marks(connection, facts.site, changed)
     return True
 
 
 def _insert(connection: sa.Connection, table: sa.Table, facts: FrameFacts, **values: object) -> None:
     row = {"site": facts.site, "gateway": facts.gateway, "epoch": facts.epoch, "seq": facts.seq, **values}
-    connection.execute(insert(table).on_conflict_do_nothing(), row)
+    connection.execute(_INSERT[table], row)
 
 
 def _extend_runs(connection: sa.Connection, facts: FrameFacts) -> bool:
     """Join the frame to the gap-free runs beside it. The result depends on the set of frames only."""
-    here = (runs.c.site == facts.site) & (runs.c.gateway == facts.gateway) & (runs.c.epoch == facts.epoch)
-    near = connection.execute(
-        sa.select(runs).where(here, runs.c.first_seq <= facts.seq + 1, runs.c.last_seq >= facts.seq - 1)
-    ).all()
+    here = {"of_site": facts.site, "of_gateway": facts.gateway, "of_epoch": facts.epoch}
+    near = connection.execute(_NEAR_RUNS, {**here, "of_seq": facts.seq}).all()
     if any(run.first_seq <= facts.seq <= run.last_seq for run in near):
         return False
     same = [run for run in near if run.clock_run == facts.clock_run]
@@ -81,9 +114,9 @@ def _extend_runs(connection: sa.Connection, facts: FrameFacts) -> bool:
     after = next((run for run in same if run.first_seq == facts.seq + 1 and run.from_ms == facts.to_ms), None)
     for run in (before, after):
         if run is not None:
-            connection.execute(sa.delete(runs).where(here, runs.c.first_seq == run.first_seq))
+            connection.execute(_DROP_RUN, {**here, "of_first_seq": run.first_seq})
     connection.execute(
-        sa.insert(runs),
+        _NEW_RUN,
         {
             "site": facts.site, "gateway": facts.gateway, "epoch": facts.epoch,
             "first_seq": before.first_seq if before else facts.seq,
@@ -101,7 +134,7 @@ def _store_claims(connection: sa.Connection, facts: FrameFacts) -> list[Mark]:
         return []
     frame = {"site": facts.site, "gateway": facts.gateway, "epoch": facts.epoch, "seq": facts.seq}
     connection.execute(
-        insert(claims).on_conflict_do_nothing(),
+        _INSERT[claims],
         [
             {**frame, "device": block.device, "utc_day": block.utc_day, "body": encode_claims(block.rows)}
             for block in facts.claims
@@ -112,24 +145,16 @@ def _store_claims(connection: sa.Connection, facts: FrameFacts) -> list[Mark]:
     for block in crossing:
         changed += _news(connection, facts.site, block)
     if crossing:
-        statement = insert(reaches)
-        farther = {
-            "to_ms": sa.func.max(reaches.c.to_ms, statement.excluded.to_ms),
-            "rank": sa.func.max(reaches.c.rank, statement.excluded.rank),
-        }
         rows = [_reach_row(facts.site, block, claim) for block in crossing for claim in block.crossing]
-        connection.execute(statement.on_conflict_do_update(set_=farther), rows)
+        connection.execute(_REACH, rows)
     return changed
 
 
 def _news(connection: sa.Connection, site: str, block: ClaimBlock) -> Iterator[Mark]:
     """Of claims that cross a midnight only what lies beyond the farthest end known so far is news."""
     earliest_ms = min(claim.from_ms for claim in block.crossing)
-    known = connection.execute(
-        sa.select(reaches.c.point, reaches.c.from_ms, reaches.c.value, reaches.c.to_ms).where(
-            reaches.c.site == site, reaches.c.device == block.device, reaches.c.from_ms >= earliest_ms
-        )
-    )
+    wanted = {"of_site": site, "of_device": block.device, "of_from_ms": earliest_ms}
+    known = connection.execute(_REACHED, wanted)
     reached = {(row.point, row.from_ms, row.value): row.to_ms for row in known}
     for claim in block.crossing:
         news_from_ms = reached.get((claim.point, claim.from_ms, claim.value), claim.from_ms)
@@ -147,14 +172,14 @@ def _reach_row(site: str, block: ClaimBlock, claim: Claim) -> dict[str, object]:
 def _mark_quarters(connection: sa.Connection, site: str, device: str, quarter: int) -> None:
     # A quarter's first leg begins at the last pose of the quarter before.
     rows = [{"site": site, "device": device, "utc_quarter": one} for one in (quarter, quarter + 1)]
-    connection.execute(insert(pose_marks).on_conflict_do_nothing(), rows)
+    connection.execute(_INSERT[pose_marks], rows)
 
 
 def _store_stops(connection: sa.Connection, site: str, found: Iterable[Stop]) -> Iterator[Mark]:
     for stop in found:
         row = {"site": site, "device": stop.device, "point": stop.point, "time_ms": stop.time_ms,
                "stop_ms": stop.stop_ms}  # fmt: skip
-        connection.execute(insert(stops).on_conflict_do_nothing(), row)
+        connection.execute(_INSERT[stops], row)
         yield stop.device, stop.stop_ms, stop.time_ms
 
 
@@ -162,7 +187,7 @@ def _store_profiles(connection: sa.Connection, facts: FrameFacts) -> Iterator[Ma
     """The arrival of a profile's text makes the days of every device that uses it worth computing."""
     for one in facts.profiles:
         row = {"site": facts.site, "hash": one.hash, "text": one.text}
-        if connection.execute(insert(profiles).on_conflict_do_nothing(), row).rowcount:
+        if connection.execute(_INSERT[profiles], row).rowcount:
             yield WHOLE_SITE, BEGINNING_MS, END_MS
 
 
@@ -188,10 +213,10 @@ def _store_losses(connection: sa.Connection, facts: FrameFacts) -> None:
             "first_seq": one.first_seq, "last_seq": one.last_seq, "from_ms": one.from_ms, "to_ms": one.to_ms,
             "reason": one.reason.value, "count": one.count,
         }  # fmt: skip
-        connection.execute(insert(losses).on_conflict_do_nothing(), row)
+        connection.execute(_INSERT[losses], row)
 
 
-def _mark(connection: sa.Connection, site: str, changed: Iterable[Mark]) -> None:
+def _store_marks(connection: sa.Connection, site: str, changed: Iterable[Mark]) -> None:
     merged: dict[tuple[str, int], tuple[int, int]] = {}
     for device, from_ms, to_ms in changed:
         place = (device, from_ms // DAY_MS)
@@ -201,13 +226,4 @@ def _mark(connection: sa.Connection, site: str, changed: Iterable[Mark]) -> None
         {"site": site, "device": device, "utc_day": day, "from_ms": low, "to_ms": high}
         for (device, day), (low, high) in merged.items()
     ]
-    statement = insert(marks)
-    connection.execute(
-        statement.on_conflict_do_update(
-            set_={
-                "from_ms": sa.func.min(marks.c.from_ms, statement.excluded.from_ms),
-                "to_ms": sa.func.max(marks.c.to_ms, statement.excluded.to_ms),
-            }
-        ),
-        rows,
-    )
+    connection.execute(WIDEN_MARK, rows)

@@ -44,7 +44,7 @@ source: {document: "made up", verified: unverified}
 mqtt: {message: json}
 hold_s: 3600
 points:
-  - {id: occupied, type: number, path: occupied}
+  - {id: occupied, type: number, field: occupied}
 """
 
 
