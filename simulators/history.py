@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from devices.profile import LoadedProfile
 from devices.reading import PoseFlag
-from simulators.behaviour import Day, script_of
+from simulators.behaviour import Behaviour, Day, script_of
 from simulators.curves import CURVES, Floats
 from simulators.day import DAY_S, days_between
 from simulators.occupancy import ParkingDay
@@ -25,18 +25,18 @@ from simulators.site import MAP_ID, Equipment, Kind, Robot, Site, Space
 POSE_EVERY_S = 4.8  # legs of more than 5 s do not count for coverage
 STATE_EVERY_S = 3600
 BATTERY_EVERY_S = 300
-FASTEST_S = 60
+ROBOT_STATE_EVERY_S = 85  # a robot that was not heard for 90 s is unknown
 QUALITY = "good"
 _STREAM_NOISE = 90
 _EVERY_S = {
-    "power": FASTEST_S,
-    **{f"{what}_l{phase}": 300 for what in ("power", "current") for phase in (1, 2, 3)},
-    "apparent_power": 300, "power_factor": 300, "energy_import": 300,
-    **{f"voltage_l{phase}": 600 for phase in (1, 2, 3)}, "frequency": 600, "reactive_power": 600,
-    "actual_2": 300, "speed": 300,
-}  # fmt: skip
+    "power": 120,
+    **{f"{what}_l{phase}": 600 for what in ("power", "current", "voltage") for phase in (1, 2, 3)},
+    **dict.fromkeys(("apparent_power", "reactive_power", "power_factor", "frequency", "actual_2"), 600),
+    **dict.fromkeys(("energy_import", "speed"), 300),
+}
 _DECIMALS = 3
-_ROBOT_STATES = ("connection", "mode", "estop", "error_level", "driving", "paused", "charging", "order_active")
+_ROBOT_STATES = ("mode", "estop", "error_level", "driving", "charging", "order_active")  # told in every state message
+_ROBOT_RARELY = ("connection", "paused", "action_running")
 _POSE_FLAGS = int(PoseFlag.LOCALIZED | PoseFlag.AUTOMATIC | PoseFlag.DRIVING)
 _ERROR_FATAL = 4.0
 _CONNECTION_ONLINE = 1.0
@@ -150,17 +150,16 @@ def _poses(lines: Lines, robot: Robot, found: Round) -> None:
 def _robot(lines: Lines, robot: Robot, robot_day: RobotDay) -> None:
     for found in robot_day.rounds:
         _poses(lines, robot, found)
-    hourly = _grid(STATE_EVERY_S)
+    told = _grid(ROBOT_STATE_EVERY_S)
     rounds = np.array([[found.start_s, found.end_s] for found in robot_day.rounds]).reshape(-1, 2)
     breakdowns = np.array(robot_day.faults, dtype=np.int64).reshape(-1, 2)
-    edges = np.concatenate([hourly, rounds.ravel(), breakdowns.ravel(), robot_day.battery_s.astype(np.int64)])
+    edges = np.concatenate([told, rounds.ravel(), breakdowns.ravel(), robot_day.battery_s.astype(np.int64)])
     seconds = np.unique(edges[(edges >= 0) & (edges < DAY_S)]).astype(np.int64)
     on_way = _inside(seconds, rounds)
     broken = _inside(seconds, breakdowns)
     battery = np.interp(seconds, robot_day.battery_s, robot_day.battery_percent)
     none = np.zeros(len(seconds))
     states = {
-        "connection": none + _CONNECTION_ONLINE,
         "error_level": broken * _ERROR_FATAL,
         "driving": on_way,
         "order_active": on_way,
@@ -168,6 +167,10 @@ def _robot(lines: Lines, robot: Robot, robot_day: RobotDay) -> None:
     }
     for point in _ROBOT_STATES:
         lines.numbers(robot.id, point, seconds, states.get(point, none))
+    hourly = _grid(STATE_EVERY_S)
+    for point in _ROBOT_RARELY:
+        value = _CONNECTION_ONLINE if point == "connection" else 0.0
+        lines.numbers(robot.id, point, hourly, np.full(len(hourly), value))
     grid = _grid(BATTERY_EVERY_S)
     lines.numbers(robot.id, "battery", grid, np.interp(grid, robot_day.battery_s, robot_day.battery_percent))
 
@@ -193,9 +196,26 @@ def day_lines(site: Site, seed: int, script: Day, profiles: dict[str, LoadedProf
     return lines
 
 
+def _opening(site: Site, seed: int, from_ms: int, profiles: dict[str, LoadedProfile]) -> bytes:
+    """Every state input at the very beginning: what a gateway reports when it starts."""
+    state = Behaviour(site, seed).begin(from_ms, np.random.default_rng([seed, _STREAM_NOISE]))
+    lines = Lines(from_ms)
+    now = np.zeros(1)
+    for one in site.equipment:
+        for point in sorted(profiles[one.profile].state_points):
+            lines.numbers(one.id, point, now, np.array([state.values[one.id][point]]))
+    for space, taken in zip(site.spaces, state.taken.tolist(), strict=True):
+        if space.device:
+            lines.numbers(space.device, "occupied", now, np.array([float(taken)]))
+    return lines.between(from_ms, from_ms + 1)
+
+
 def history(site: Site, seed: int, from_ms: int, to_ms: int, profiles: dict[str, LoadedProfile]) -> Iterator[bytes]:
     """The lines of `[from_ms, to_ms)` (Unix ms UTC), one chunk a day, in order of time."""
-    for day in days_between(from_ms, to_ms, ZoneInfo(site.zone)):
+    days = days_between(from_ms, to_ms, ZoneInfo(site.zone))
+    if days:
+        yield _opening(site, seed, from_ms, profiles)
+    for day in days:
         yield day_lines(site, seed, script_of(site, seed, day), profiles).between(from_ms, to_ms)
 
 

@@ -55,6 +55,9 @@ def robot_message(robot: Robot, header_id: int, time_ms: int, state: RobotState,
     sequence = state.last_node_sequence
     ahead: list[Payload] = [{"nodeId": "ahead", "sequenceId": sequence + 2, "released": True}]
     edges: list[Payload] = [{"edgeId": "to-ahead", "sequenceId": sequence + 1, "released": True}]
+    looking: list[Payload] = []
+    if state.order and not state.driving:  # it stands and looks around: that is patrol too
+        looking.append({"actionId": f"look-{sequence}", "actionType": "lookAround", "actionStatus": "RUNNING"})
     errors: list[Payload] = []
     if state.broken:
         errors.append({"errorType": "driveFault", "errorLevel": "FATAL", "errorDescription": "left drive: overcurrent"})
@@ -67,7 +70,7 @@ def robot_message(robot: Robot, header_id: int, time_ms: int, state: RobotState,
         "edgeStates": edges if state.order else [],
         "driving": state.driving,
         "paused": False,
-        "actionStates": [],
+        "actionStates": looking,
         "agvPosition": _position(state, map_id),
         "batteryState": {"batteryCharge": round(state.battery_percent, 1), "charging": state.charging},
         "operatingMode": "AUTOMATIC",

@@ -19,6 +19,7 @@ PROFILES = load_profiles()
 SCHEMAS = Path(__file__).parent.parent / "golden" / "vda5050" / "2.1.0"
 NOON_MS = 1_794_974_400_000
 PATROLLING = RobotState(12.5, 9.6, 1.25, 64.2, True, False, False, "2026-11-18-12", "d0", 8)
+LOOKING = RobotState(12.5, 9.6, 1.25, 64.2, False, False, False, "2026-11-18-12", "d0", 8)
 BROKEN = RobotState(1.4, 9.6, 0.0, 80.0, False, False, True, "", "d0", 0)
 
 
@@ -27,7 +28,7 @@ def validate(kind: str, payload: bytes) -> None:
     Draft202012Validator(schema).validate(json.loads(payload))
 
 
-@pytest.mark.parametrize("state", [PATROLLING, BROKEN], ids=["patrolling", "broken"])
+@pytest.mark.parametrize("state", [PATROLLING, LOOKING, BROKEN], ids=["patrolling", "looking", "broken"])
 def test_robot_messages_keep_the_schemas_of_vda_5050(state: RobotState) -> None:
     voice = RobotVoice(SITE.robots[0])
 
