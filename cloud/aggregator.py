@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,7 +30,7 @@ from cloud.api.pages import SitePages
 from cloud.api.services import Services
 from cloud.facts.database import open_database
 from cloud.facts.newest import newest
-from cloud.facts.progress import forget_facts
+from cloud.facts.progress import forget_facts, losses_known
 from cloud.facts.store import FactStore
 from cloud.history.embedded import EmbeddedHistory
 from cloud.history.feed import HistoryFeed
@@ -46,6 +46,9 @@ from cloud.live import LiveState
 from cloud.processor import Processor
 from cloud.web.pages import static_routes
 from devices.errors import ConfigurationError, Permanent, Problem
+from devices.frame import Frame
+from devices.reading import Lane
+from devices.records import Loss
 
 EPOCH_BYTES = 4  # of the pages' streams: another one after every start
 OPEN_REQUESTS_S = 1.5  # how long a stop waits for requests that are being answered
@@ -147,6 +150,9 @@ class Aggregator:
         self.admission = Admission(self.log, self.keys, Identities.of_log(self.log), server_now_ms)
         self.processor = Processor(self.log, self.keys, self.facts)
         self.processor.listen(self.live.frames_arrived)
+        self.processor.listen(self._account_for_losses)
+        for gateway, lane, epoch, first_seq, last_seq in losses_known(self.facts):
+            self._account_for(gateway, lane, epoch, (first_seq, last_seq))
         self.history = EmbeddedHistory(places.history, self.log.log_id)
         self.writers: list[HistoryWriter] = [self.history]
         if influx is not None:
@@ -175,6 +181,16 @@ class Aggregator:
         )
         uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
         self.app = build_api(self.services, uplink, _health_route(), static_routes())
+
+    def _account_for_losses(self, _: str, frames: Sequence[Frame], __: int) -> None:
+        for frame in frames:
+            for one in frame.content.records:
+                if isinstance(one, Loss):
+                    self._account_for(frame.header.gateway, one.lane, one.epoch, (one.first_seq, one.last_seq))
+
+    def _account_for(self, gateway: str, lane: str, epoch: bytes, seqs: tuple[int, int]) -> None:
+        if lane in set(Lane):  # else a gateway said so that knows lanes we do not
+            self.admission.identities.account_for(gateway, Lane(lane), epoch, *seqs)
 
     async def run(self, listening: socket.socket, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; then stop intake, readers, stores, in this order."""

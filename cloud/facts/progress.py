@@ -113,6 +113,13 @@ def frames_set_aside(engine: sa.Engine) -> list[SetAside]:
     ]
 
 
+def losses_known(engine: sa.Engine) -> list[tuple[str, str, bytes, int, int]]:
+    """Every range under a loss record: gateway, lane, epoch, first and last seq (inclusive)."""
+    columns = (losses.c.gateway, losses.c.lane, losses.c.epoch, losses.c.first_seq, losses.c.last_seq)
+    with reading(engine) as connection:
+        return [(row[0], row[1], row[2], row[3], row[4]) for row in connection.execute(sa.select(*columns))]
+
+
 def forget_facts(engine: sa.Engine) -> None:
     """Delete everything that comes from the log, so that it is read from its beginning."""
     with storing(engine) as connection:

@@ -34,6 +34,7 @@ class Known(Enum):
 @dataclass(slots=True)
 class _Epoch:
     seqs: SeqRanges = field(default_factory=SeqRanges)
+    closed: SeqRanges = field(default_factory=SeqRanges)  # stored, or accounted for by a loss record
     pages: "dict[int, array[int]]" = field(default_factory=dict)
 
     def prefix(self, seq: int) -> int:
@@ -46,6 +47,7 @@ class _Epoch:
             page = self.pages[seq // _PAGE] = array("Q", bytes(8 * _PAGE))
         page[seq % _PAGE] = prefix
         self.seqs.add(seq, seq)
+        self.closed.add(seq, seq)
 
 
 class Identities:
@@ -84,6 +86,11 @@ class Identities:
         epoch = lanes.setdefault((identity.lane, identity.epoch), _Epoch())
         if identity.seq not in epoch.seqs:
             epoch.add(identity.seq, _prefix(digest))
+
+    def account_for(self, gateway: str, lane: Lane, epoch: bytes, first_seq: int, last_seq: int) -> None:
+        """Take note of a loss record: these frames will never come, so no Receipt asks for them any more."""
+        lanes = self._gateways.setdefault(gateway, {})
+        lanes.setdefault((lane, epoch), _Epoch()).closed.add(max(first_seq, 1), last_seq)
 
     def knows_fork(self, identity: Identity, digest: bytes) -> bool:
         """Whether this very fork is quarantined already."""
@@ -135,8 +142,8 @@ def _prefix(digest: bytes) -> int:
 def _state(lane: Lane, name: bytes, epoch: _Epoch | None) -> LaneState:
     if epoch is None:
         return LaneState(lane, name.hex(), 0, 0)
-    seqs = epoch.seqs
-    return LaneState(lane, name.hex(), seqs.contiguous, seqs.highest, seqs.gaps(GAPS_LISTED_MAX))
+    closed = epoch.closed
+    return LaneState(lane, name.hex(), closed.contiguous, closed.highest, closed.gaps(GAPS_LISTED_MAX))
 
 
 def _entries(log: FrameLog, lane: Lane) -> Iterator[LogEntry]:

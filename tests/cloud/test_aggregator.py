@@ -21,7 +21,7 @@ from devices.frame import SealedFrame
 from devices.instants import format_instant
 from devices.reading import Lane
 from devices.receipt import Status
-from devices.records import Inventory
+from devices.records import Inventory, Loss, LossReason
 from tests.cloud.running import RunningCloud, running
 from tests.cloud.sealed import SealingGateway, now_ms
 from tests.cloud.serving import Uplink
@@ -226,6 +226,39 @@ def test_a_rebuild_finds_the_same_facts_and_history(tmp_path: Path) -> None:
 
     assert rebuild(tmp_path) == len(frames)
     assert contents(tmp_path) == before
+
+
+async def test_what_a_loss_record_accounts_for_is_not_asked_for_again_and_still_taken_if_it_comes(
+    tmp_path: Path,
+) -> None:
+    gateway = SealingGateway(start_ms=now_ms() - 3_600_000)
+    register(tmp_path, gateway)
+    frames = [gateway.values([float(value)]) for value in range(5)]
+    epoch = gateway.epoch_of(Lane.TELEMETRY)
+    unheard_of = Loss("gossip", epoch, 1, 9, 0, 1, LossReason.SPACE)
+    lost = gateway.records(unheard_of, Loss("telemetry", epoch, 2, 4, 0, 1, LossReason.SPACE))
+
+    def telemetry(aggregator: Aggregator) -> tuple[int, tuple[tuple[int, int], ...]]:
+        states = {state.lane: state for state in aggregator.admission.identities.states(gateway.name)}
+        return states[Lane.TELEMETRY].contiguous_seq, states[Lane.TELEMETRY].gaps
+
+    with owning(tmp_path) as places:
+        aggregator = Aggregator(places)
+        site = aggregator.keys.all()[0]
+        await aggregator.admission.take(site, [frames[0].data, frames[4].data])
+        before = telemetry(aggregator)
+        await aggregator.admission.take(site, [lost.data])
+        await catch_up(aggregator)
+        after = telemetry(aggregator)
+        aggregator.close()
+        aggregator = Aggregator(places)
+        restarted = telemetry(aggregator)
+        late = await aggregator.admission.take(site, [frames[2].data])
+        aggregator.close()
+
+    assert before == (1, ((2, 4),))
+    assert after == restarted == (5, ())
+    assert late.results[0].status is Status.STORED
 
 
 def test_two_aggregators_cannot_work_in_one_folder(tmp_path: Path) -> None:
