@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.web.made_up_site import MadeUpSite
 from tests.web.site_server import Stage, create_app
@@ -27,7 +28,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 START_S = 15
 WAIT_MS = 12_000
-RECONNECT_MS = 20_000
+RECONNECT_MS = 40_000  # generous: the machine may be busy with other suites
 
 
 class PageServer:
@@ -81,7 +82,12 @@ class PageServer:
 
 def wait_live(page: Page) -> None:
     """Waits until the page has its data and its stream."""
-    page.wait_for_selector("[data-testid=live-badge][data-state=live]", timeout=RECONNECT_MS)
+    try:
+        page.wait_for_selector("[data-testid=live-badge][data-state=live]", timeout=RECONNECT_MS)
+    except PlaywrightTimeoutError:
+        shown = page.locator("body").inner_text()[:300]
+        asked = page.evaluate("performance.getEntriesByType('resource').slice(-6).map(e => [e.name, e.duration])")
+        pytest.fail(f"never live; the page shows {shown!r} and asked last for {asked}")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.web.conftest import PageServer, wait_live
 from tests.web.site_server import Stage
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 SITE_PAGE_BYTES_MAX = 320_000
 BADGE = "[data-testid=live-badge]"
