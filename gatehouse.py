@@ -1,7 +1,6 @@
 """The front door: `gatehouse edge|cloud|sim VERB`. Each package is imported only when its command is used."""
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,7 +23,6 @@ PARTS = {
     "edge": Part("edge.cli", "app", "The agent on a site's gateway: reads devices, keeps, sends."),
     "cloud": Part("cloud.cli", "app", "The aggregator: takes frames, computes indicators, serves the page."),
     "sim": Part("simulators.cli", "app", "Devices that are not there: a whole site for tests and demos."),
-    "profiles": Part("devices.cli", "app", "The products that Gatehouse knows."),
     "demo": Part("simulators.demo", "demo", "A simulated site, its gateway and the cloud on this machine."),
 }
 
@@ -34,8 +32,7 @@ def door(chosen: str) -> typer.Typer:
     app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False)
     for name, part in PARTS.items():
         if name != chosen:
-            if importlib.util.find_spec(part.module) is not None:
-                app.command(name, help=part.help)(_not_asked_for)
+            app.command(name, help=part.help)(_not_asked_for)
             continue
         found = _load(name, part)
         if isinstance(found, typer.Typer):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+import structlog
 import typer
 
 from devices.errors import ConfigurationError, GatehouseError, LinkDown
@@ -103,7 +104,8 @@ def status(
 
 
 def _run(work: Callable[[], Coroutine[None, None, str | None]]) -> str | None:
-    """Run to the end on uvloop where it is installed; errors of a group come out one by one."""
+    """Run to the end on uvloop where it is installed; of a group of errors the first comes out."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is for answers
     try:
         import uvloop
     except ImportError:  # no wheel for this machine: asyncio's own loop does

@@ -115,7 +115,7 @@ class Journal:
                 sealer,
                 clock,
                 space=self.space,
-                on_sealed=self._tell,
+                on_sealed=self.tell,
                 extra=self._extra if lane is Lane.EVENTS else _nothing_extra,
             )
             for lane, journal in lanes.items()
@@ -242,7 +242,8 @@ class Journal:
             except StorageUnavailable as error:
                 self.sealing[Lane.EVENTS].counters.problem = str(error)  # sealing will meet it, too
 
-    def _tell(self, frame: SealedFrame) -> None:
+    def tell(self, frame: SealedFrame) -> None:
+        """Announce a frame that is on disk."""
         for hear in self._subscribers:
             hear(frame)
 

@@ -1,0 +1,117 @@
+"""What the agent's clock promises, on sources that step and drift as told."""
+
+from edge.clock import SLEW_PPM, Clock
+
+START_MS = 1_795_000_000_000
+
+
+class Told:
+    """Time sources that say what they are told."""
+
+    def __init__(self, *, wall_ms: int = START_MS, ntp_ms: int | None = None) -> None:
+        self.mono, self.wall, self.ntp = 5_000, wall_ms, ntp_ms
+
+    def monotonic_ms(self) -> int:
+        return self.mono
+
+    def wall_ms(self) -> int:
+        return self.wall
+
+    def ntp_uncertainty_ms(self) -> int | None:
+        return self.ntp
+
+    def pass_ms(self, milliseconds: int) -> None:
+        self.mono += milliseconds
+        self.wall += milliseconds
+
+
+def test_a_disciplined_system_clock_is_trusted_from_the_start() -> None:
+    moment = Clock(Told(ntp_ms=40)).now()
+
+    assert (moment.utc_ms, moment.trusted, moment.uncertainty_ms) == (START_MS, True, 40)
+
+
+def test_an_undisciplined_clock_is_untrusted_and_does_not_follow_steps_of_the_system() -> None:
+    told = Told()
+    clock = Clock(told)
+    told.pass_ms(1000)
+    told.wall += 3_600_000
+    clock.check()
+
+    assert clock.now().utc_ms == START_MS + 1000
+    assert not clock.now().trusted
+
+
+def test_an_answer_that_agrees_brings_trust_without_a_seam_and_leaves_a_fix() -> None:
+    told = Told()
+    clock = Clock(told)
+    first = clock.now()
+    clock.server_answer(START_MS + 300, 200)
+    second = clock.now()
+
+    assert second.trusted
+    assert second.run != first.run
+    assert second.utc_ms == first.utc_ms
+    assert [(fix.run, fix.monotonic_ms, fix.utc_ms, fix.source) for fix in clock.fixes] == [
+        (first.run, 5_000, START_MS, "cloud")
+    ]
+
+
+def test_booting_in_1970_the_fix_says_what_time_it_really_was() -> None:
+    told = Told(wall_ms=1_000)
+    clock = Clock(told)
+    told.pass_ms(600_000)
+    clock.server_answer(START_MS, 100)
+
+    (fix,) = clock.fixes
+
+    assert clock.now().utc_ms == START_MS + 50
+    assert (fix.monotonic_ms, fix.utc_ms, fix.uncertainty_ms) == (605_000, START_MS + 50, 50)
+
+
+def test_a_slow_answer_says_nothing() -> None:
+    clock = Clock(Told())
+    clock.server_answer(START_MS + 9_000, 4_001 * 2)
+
+    assert not clock.now().trusted
+
+
+def test_small_differences_are_slewed_and_large_ones_begin_a_new_run() -> None:
+    told = Told(ntp_ms=10)
+    clock = Clock(told)
+    run = clock.now().run
+    told.pass_ms(10_000)
+    told.wall += 500
+    clock.check()
+
+    assert clock.now().utc_ms == START_MS + 10_000 + 10_000 * SLEW_PPM // 1_000_000
+    assert clock.now().run == run
+
+    told.wall += 60_000
+    clock.check()
+
+    assert clock.now().utc_ms == told.wall
+    assert clock.now().run != run
+
+
+def test_within_a_run_time_never_goes_back() -> None:
+    told = Told(ntp_ms=10)
+    clock = Clock(told)
+    before = clock.now().utc_ms
+    told.pass_ms(10_000)
+    told.wall -= 1_000
+    clock.check()
+    told.mono -= 10_000 - 1
+
+    assert clock.now().utc_ms >= before
+
+
+def test_a_replayed_clock_runs_faster_and_nobody_moves_it_but_tokens_keep_server_time() -> None:
+    told = Told()
+    clock = Clock(told, rate=60.0, start_ms=1_000_000)
+    clock.server_answer(START_MS + 5_000, 0)
+    told.pass_ms(1_000)
+
+    assert clock.now().utc_ms == 1_060_000
+    assert clock.now().trusted
+    assert clock.server_now_ms() == START_MS + 6_000
