@@ -1,4 +1,4 @@
-"""One Chromium for all page tests; each test has its own made-up site, server and window."""
+"""One Chromium per module of page tests; each test has its own made-up site, server and window."""
 
 import asyncio
 import os
@@ -90,7 +90,7 @@ def wait_live(page: Page) -> None:
         pytest.fail(f"never live; the page shows {shown!r} and asked last for {asked}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: while Playwright's loop lives in this thread, asyncio tests cannot run
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         reason = f"{CHROMIUM} is not installed"
