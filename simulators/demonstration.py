@@ -35,7 +35,7 @@ SUBSCRIBED_AFTER_S = 4.0
 RELAY_BYTES = 1 << 18
 DAY_MS = 86_400_000
 # The agent stops while its devices and the cloud still answer: what it read still arrives.
-STOP_ORDER = (("history", "import"), ("edge",), ("simulators", "broker", "cloud"))
+STOP_ORDER = (("history", "import"), ("edge",), ("simulators", "cloud"), ("broker",))
 
 
 class Announcer(Protocol):
