@@ -11,12 +11,12 @@ from simulators.children import Child, ChildFailed, Children
 from simulators.demonstration import last_time_ms
 from tests.waiting import until
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
-OBEDIENT = "import time; print('up', flush=True); time.sleep(60)"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+OBEDIENT = "import signal; print('up', flush=True); signal.pause()"
 TELLING = (
     "import signal, sys, time\n"
     "def end(*_):\n    print('stopped at', time.monotonic(), flush=True); sys.exit(0)\n"
-    "signal.signal(signal.SIGTERM, end); print('up', flush=True); time.sleep(60)"
+    "signal.signal(signal.SIGTERM, end); print('up', flush=True); signal.pause()"
 )
 
 
