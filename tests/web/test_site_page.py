@@ -115,6 +115,20 @@ def test_a_robot_moves_and_its_cells_are_covered(live: Page, stage: Stage, serve
     expect(live.get_by_test_id("coverage")).to_have_attribute("data-cells", str(len({*stage.site.passes, 1, 2})))
 
 
+def test_the_first_covered_cells_of_a_floor_appear(
+    page: Page, stage: Stage, server: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stage.site.snapshot()
+    monkeypatch.setattr(stage.site, "snapshot", lambda: whole | {"coverage": {}})
+    page.goto(f"{server.url}/s/jinji-lake")
+    wait_live(page)
+    expect(page.get_by_test_id("coverage")).to_have_count(0)
+    monkeypatch.undo()
+    server.run(lambda: stage.tell({"coverage": {"b1": [[1, 4]]}}))
+
+    expect(page.get_by_test_id("coverage")).to_have_count(1)
+
+
 def test_a_skipped_number_loads_exactly_one_snapshot(live: Page, stage: Stage, server: PageServer) -> None:
     wanted = other_state(stage, "b1-020")
 

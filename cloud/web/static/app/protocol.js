@@ -40,6 +40,12 @@ export function applySnapshot(snapshot) {
   });
 }
 
+/**
+ * False when a delta covers cells of a floor whose grid the snapshot did not have yet: only a new snapshot tells its size.
+ * @param {import("./types.d.ts").Delta} delta
+ */
+export const fitsDelta = (delta) => Object.keys(delta.coverage ?? {}).every((id) => coverage.peek().has(id));
+
 /** @param {import("./types.d.ts").Delta} delta */
 export function applyDelta(delta) {
   batch(() => {

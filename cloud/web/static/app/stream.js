@@ -1,7 +1,7 @@
 // @ts-check
 /** Keeps one site current: snapshot, then numbered deltas; reconnects, resyncs, and says how fresh the page is. */
 import { ApiError, get, sitePath } from "./api.js";
-import { applyDelta, applySnapshot } from "./protocol.js";
+import { applyDelta, applySnapshot, fitsDelta } from "./protocol.js";
 import { eventParser } from "./sse.js";
 import { clockOffset, connection, failure, now } from "./store.js";
 
@@ -128,7 +128,7 @@ class Follower {
     }
     if (event.event !== "delta") return;
     const delta = JSON.parse(event.data);
-    if (delta.epoch !== this.epoch || delta.seq !== this.seq + 1) {
+    if (delta.epoch !== this.epoch || delta.seq !== this.seq + 1 || !fitsDelta(delta)) {
       this.resync();
       return;
     }
