@@ -96,7 +96,7 @@ def results_of(cloud: Cloud) -> list[object]:
 
 
 @given(st.data())
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_and_repetition_of_frames_gives_the_same_states_and_indicators(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

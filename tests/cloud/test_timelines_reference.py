@@ -17,8 +17,8 @@ from tests.cloud.told import Entry, Told, bad_link, inventory, ledger_text, new_
 DEVICE = "pump-1"
 HOLD_S = 60
 LENGTH_S = 1500
-HISTORIES = 200
-CHUNKS = 4
+HISTORIES = 160
+CHUNKS = 16
 DAY_MS = 86_400_000
 # Histories lie around local midnight of Shanghai (16:00 UTC) or around midnight UTC, so that days are crossed.
 BASES_MS = (
