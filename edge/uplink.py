@@ -199,10 +199,14 @@ class Uplink:
             await asyncio.sleep(max(failure.retry_after_s, delay_s))
             return
         deadline = time.monotonic() + delay_s
+        was_down = isinstance(failure, Unreachable)  # a probe that succeeds says something only after one failed
         while (left_s := deadline - time.monotonic()) > 0:
             await asyncio.sleep(min(left_s, self._rng.uniform(0.5, 1.0) * PROBE_INTERVAL_S))
-            if isinstance(failure, Unreachable) and left_s > PROBE_INTERVAL_S and await self._client.probe():
-                return
+            if left_s > PROBE_INTERVAL_S:
+                reachable = await self._client.probe()
+                if reachable and was_down:
+                    return
+                was_down = was_down or not reachable
 
 
 def _rest(names: Sequence[FrameName], parcels: Sequence[Parcel]) -> Sequence[FrameName]:

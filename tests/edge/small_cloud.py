@@ -74,7 +74,7 @@ class SmallCloud:
         self.requests += 1
         fault = self.fault(self.requests)
         status, answer = 200, b""
-        await asyncio.sleep(self.delay_s)
+        await self._slowly()
         if not self._authorised(fields.get("authorization", "")):
             status, answer = 401, b'{"server_time": "%s"}' % format_instant(self.now_ms()).encode()
         elif fault in {"500", "429"}:
@@ -89,6 +89,12 @@ class SmallCloud:
         writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(answer)) + answer)
         await writer.drain()
         return True
+
+    async def _slowly(self) -> None:
+        """Answer like a cloud behind a slow link."""
+        arrived = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(self.delay_s, arrived.set_result, None)
+        await arrived
 
     def _authorised(self, header: str) -> bool:
         options = {"verify_exp": False}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,6 +44,12 @@ class Site:
         async with asyncio.timeout(WAIT_S):
             while not condition():
                 self.heard.clear()
+                await self.heard.wait()
+
+    async def frame_or_second(self) -> None:
+        self.heard.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
                 await self.heard.wait()
 
     def put(self, lane: Lane, values: list[float], *, urgent: bool = False) -> None:
@@ -166,7 +172,7 @@ async def test_a_full_journal_refuses_keeps_in_memory_and_goes_on_when_receipts_
         while not site.journal.problem:
             site.put(Lane.TELEMETRY, noise.normal(size=120).tolist())
             site.journal.sealing[Lane.TELEMETRY].hurry()
-            await asyncio.sleep(0.02)
+            await site.frame_or_second()
             assert site.journal.space.bytes_on_disk <= 16384
         count = len(site.lane(Lane.TELEMETRY))
         journal = site.journal.lane(Lane.TELEMETRY)

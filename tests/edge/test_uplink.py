@@ -146,8 +146,11 @@ async def test_after_an_outage_the_backlog_starts_within_three_seconds_and_a_key
     async with edge.sealing(), edge.sending(cloud.url) as uplink:
         await cloud.until(lambda: len(cloud.stored) == 1)
         await cloud.stop()
-        uplink._backoff = Backoff(Random(5), first_s=60.0)  # as after hours: a wait of up to a minute
         await edge.seal(4)
+        async with asyncio.timeout(10):
+            while "cannot reach" not in uplink.state.problem:
+                await uplink._changed()
+        uplink._backoff = Backoff(Random(5), first_s=60.0)  # as after hours: a wait of up to a minute
         loop = asyncio.get_running_loop()
         await cloud.start()
         back_s = loop.time()
