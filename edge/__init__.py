@@ -1,1 +1,1 @@
-"""The agent on a site gateway: reads devices, keeps readings in a journal, sends them. Imports devices only."""
+"""The agent on a site gateway: reads devices, keeps readings in a journal, sends them on. Imports devices only."""
