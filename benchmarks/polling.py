@@ -95,8 +95,8 @@ async def _agent(folder: Path, port: int, devices: int, points: int, interval_s:
     from edge.gateway import Gateway
 
     lines = [f"  - {{id: p{n}, function: holding, address: {n}, type: u16, unit: V}}" for n in range(points)]
-    head = f"id: bench\nsource: {{document: benchmark, verified: unverified}}\nmodbus: {{}}\npoll: {{value: {interval_s}}}\n"
-    profile = parse_profile(head + "points:\n" + "\n".join(lines) + "\n", "bench")
+    head = "id: bench\nsource: {document: benchmark, verified: unverified}\nmodbus: {}\n"
+    profile = parse_profile(head + f"poll: {{value: {interval_s}}}\n" + "points:\n" + "\n".join(lines) + "\n", "bench")
     connections = [
         {
             "id": f"c{n}",

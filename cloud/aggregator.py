@@ -52,7 +52,8 @@ from devices.records import Loss
 
 EPOCH_BYTES = 4  # of the pages' streams: another one after every start
 OPEN_REQUESTS_S = 1.5  # how long a stop waits for requests that are being answered
-INFLUX_VARIABLE = "GATEHOUSE_INFLUX_"
+INFLUX_URL = "GATEHOUSE_INFLUX_URL"
+INFLUX_PARTS = ("GATEHOUSE_INFLUX_TOKEN", "GATEHOUSE_INFLUX_ORG", "GATEHOUSE_INFLUX_BUCKET")
 LAST_BATCH_S = 5.0  # how long it waits for the batch at hand of each reader
 _log = structlog.get_logger(__name__)
 
@@ -68,18 +69,17 @@ class Settings:
 
 
 def influx_from(environment: Mapping[str, str]) -> InfluxSettings | None:
-    """Where else history is written, from GATEHOUSE_INFLUX_URL, _TOKEN, _ORG and _BUCKET; None without a URL.
+    """Where else history is written, from `INFLUX_URL` and `INFLUX_PARTS`; None without a URL.
 
     Raises ConfigurationError when a part lacks.
     """
-    url = environment.get(f"{INFLUX_VARIABLE}URL", "")
+    url = environment.get(INFLUX_URL, "")
     if not url:
         return None
-    parts = {name: environment.get(f"{INFLUX_VARIABLE}{name}", "") for name in ("TOKEN", "ORG", "BUCKET")}
-    lacking = [Problem(f"{INFLUX_VARIABLE}{name}", 0, 0, "is not set") for name, value in parts.items() if not value]
+    lacking = [Problem(name, 0, 0, "is not set") for name in INFLUX_PARTS if not environment.get(name)]
     if lacking:
         raise ConfigurationError(lacking)
-    return InfluxSettings(url, parts["TOKEN"], parts["ORG"], parts["BUCKET"])
+    return InfluxSettings(url, *(environment[name] for name in INFLUX_PARTS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 
 
 class SeqRanges:
@@ -47,7 +48,7 @@ class SeqRanges:
         """The first `limit` inclusive ranges below `highest`, above `contiguous`, that are missing."""
         ends = ((0, 0), *self) if not self.contiguous else tuple(self)
         found: list[tuple[int, int]] = []
-        for (_, before), (after, _) in zip(ends[:-1], ends[1:], strict=True):
+        for (_, before), (after, _) in pairwise(ends):
             if len(found) == limit:
                 break
             found.append((before + 1, after - 1))

@@ -1,7 +1,6 @@
 """Waiting for a condition: the one place in the tests that lets time pass."""
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -11,14 +10,24 @@ Found = TypeVar("Found")
 
 
 async def until(
-    condition: Callable[[], Awaitable[Found] | Found], what: str = "the condition", patience_s: float = PATIENCE_S
+    condition: Callable[[], Found | None], what: str = "the condition", patience_s: float = PATIENCE_S
 ) -> Found:
     """Wait until the condition gives something true and return that. AssertionError says what never came."""
+
+    async def asked() -> Found | None:
+        return condition()
+
+    return await eventually(asked, what, patience_s)
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[Found | None]], what: str = "the condition", patience_s: float = PATIENCE_S
+) -> Found:
+    """As `until`, for a condition that must be awaited."""
     deadline = asyncio.get_running_loop().time() + patience_s
     while True:
-        found = condition()
-        value = await found if inspect.isawaitable(found) else found
-        if value:
-            return value
+        found = await condition()
+        if found:
+            return found
         assert asyncio.get_running_loop().time() < deadline, f"waited {patience_s} s for {what}"
         await asyncio.sleep(POLL_S)

@@ -25,7 +25,7 @@ from devices.records import Inventory, Loss, LossReason
 from tests.cloud.running import RunningCloud, running
 from tests.cloud.sealed import SealingGateway, now_ms
 from tests.cloud.serving import Uplink
-from tests.waiting import until
+from tests.waiting import eventually
 
 READINGS = 50  # in each frame
 FRAMES = 240
@@ -191,7 +191,7 @@ async def test_what_was_delivered_is_in_charts_and_lists_before_and_after_a_rest
             return items if sum(item[3] for item in items) == 12 else []
 
         async with httpx.AsyncClient(base_url=address) as client:
-            return await until(complete, "history to follow the Receipt")
+            return await eventually(complete, "history to follow the Receipt")
 
     async with running(tmp_path) as cloud:
         async with httpx.AsyncClient(base_url=cloud.address) as client:

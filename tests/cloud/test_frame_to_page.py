@@ -18,7 +18,7 @@ from devices.reading import Series
 from tests.cloud.live_world import FAULT, LEDGER, POINT, SITE, described
 from tests.cloud.sealed import SealingGateway, now_ms
 from tests.cloud.serving import Uplink
-from tests.waiting import until
+from tests.waiting import eventually
 
 BEGAN_S = 20  # longer than the on-delay of a class A fault: the alert is due when the frame arrives
 
@@ -57,7 +57,7 @@ async def test_a_fault_in_a_frame_is_an_alert_and_survives_a_restart(tmp_path: P
     async with cloud(tmp_path, gateway) as http:
         before = (await http.get(f"/api/v1/sites/{SITE}/snapshot")).json()
         await Uplink(http, gateway).post(faulty_frame(gateway, began_ms))
-        found: list[Json] = await until(partial(open_alerts, http), "the alert")
+        found: list[Json] = await eventually(partial(open_alerts, http), "the alert")
         alert = found[0]
         snapshot = (await http.get(f"/api/v1/sites/{SITE}/snapshot")).json()
         path = f"/api/v1/alerts/{alert['id']}/acknowledgement"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -18,20 +19,22 @@ from devices.profile import load_profiles
 from devices.reading import Lane
 from devices.segments import Record, scan
 from simulators.modbus import SimulatedDevice, serve
-from tests.waiting import until
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SITE, GATEWAY = "test-site", "gw-test"
 STOP_PATIENCE_S = 20.0
+CHANGE_S = 0.25
 STAMP_BYTES = 8  # the cloud's time of receipt before each frame in its log
 
 LEDGER = """
-site: {id: test-site, name: {en: Test site, zh-CN: 测试项目}, type: commercial, zone: Asia/Shanghai, commissioned: 2026-01-01}
+site: {id: test-site, name: {en: Test site, zh-CN: 测试项目}, type: commercial, zone: Asia/Shanghai,
+       commissioned: 2026-01-01}
 floors:
   - {id: b1, name: {en: B1, zh-CN: B1}, map: B1, width_m: 40.0, height_m: 20.0, walls: []}
 equipment:
-  - {id: pump-1, name: {en: Fire pump 1, zh-CN: 消防泵 1}, code: PUMP-01, class: fire-pump, criticality: A, device: drive-1,
-     floor: b1, position: [5.0, 5.0]}
+  - {id: pump-1, name: {en: Fire pump 1, zh-CN: 消防泵 1}, code: PUMP-01, class: fire-pump, criticality: A,
+     device: drive-1, floor: b1, position: [5.0, 5.0]}
   - {id: fan-1, name: {en: Fan 1, zh-CN: 排风机 1}, code: FAN-01, class: fan, criticality: C, device: drive-2,
      floor: b1, position: [9.0, 5.0]}
   - {id: meter-1, name: {en: Meter 1, zh-CN: 电表 1}, code: METER-01, class: meter, criticality: C, device: meter-1,
@@ -163,7 +166,7 @@ class SmallSite:
 
     async def start_cloud(self) -> None:
         await self.cloud.start()
-        await until(self.is_up, "the cloud to answer")
+        await eventually(self.is_up, "the cloud to answer")
 
     async def stored_seq(self, lane: Lane = Lane.EVENTS) -> int:
         """Up to which frame the cloud has everything of the newest epoch."""
@@ -220,3 +223,22 @@ async def small_site(folder: Path) -> AsyncIterator[SmallSite]:
             yield site
         finally:
             await site.close()
+
+
+@contextlib.asynccontextmanager
+async def changing_values(site: SmallSite, rng: random.Random) -> AsyncIterator[None]:
+    """Registers that change several times between two polls, state inputs among them."""
+
+    async def change() -> None:
+        while True:
+            for name in ("drive-1", "drive-2"):
+                site.devices[name].set("status", float(rng.choice([0x0607, 0x0637, 0x0627])))
+            site.devices["meter-1"].set("power", float(rng.randrange(-5000, 5000)))
+            await asyncio.sleep(CHANGE_S)
+
+    task = asyncio.create_task(change(), name="changing-values")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -1,10 +1,8 @@
 """Power cuts. Whatever the journal accepted is in the log, the facts and the history exactly once."""
 
-import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,42 +12,21 @@ from cloud.facts.claims import facts_of
 from cloud.history.embedded import EmbeddedHistory
 from devices.frame import Frame, Identity
 from devices.reading import Lane
-from tests.scenarios.site import SITE, SmallSite, small_site
-from tests.waiting import until
+from tests.scenarios.site import SITE, SmallSite, changing_values, small_site
+from tests.waiting import eventually, until
 
-CHANGE_S = 0.25
 FRAMES_BEFORE = 4  # flow that is seen in the cloud before anything is cut
 FRAMES_AFTER = 4
-
-
-@asynccontextmanager
-async def changing_values(site: SmallSite, rng: random.Random) -> AsyncIterator[None]:
-    """Registers that change several times between two polls, state inputs among them."""
-
-    async def change() -> None:
-        while True:
-            for name in ("drive-1", "drive-2"):
-                site.devices[name].set("status", float(rng.choice([0x0607, 0x0637, 0x0627])))
-            site.devices["meter-1"].set("power", float(rng.randrange(-5000, 5000)))
-            await asyncio.sleep(CHANGE_S)  # polling in the simulated world, not waiting for a result
-
-    task = asyncio.create_task(change(), name="changing-values")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
 
 
 async def seen_in_cloud(site: SmallSite, more: int) -> None:
     """Wait until so many more events frames are stored."""
     start = await site.stored_seq()
-    await until(lambda: _stored_at_least(site, start + more), f"{more} more frames in the cloud")
 
+    async def stored() -> bool:
+        return await site.stored_seq() >= start + more
 
-async def _stored_at_least(site: SmallSite, seq: int) -> bool:
-    return await site.stored_seq() >= seq
+    await eventually(stored, f"{more} more frames in the cloud")
 
 
 async def drain(site: SmallSite) -> None:
@@ -57,7 +34,7 @@ async def drain(site: SmallSite) -> None:
     await site.edge.stop()
     await site.edge.start()  # what was sealed at the very end is sent at the next start
 
-    async def complete() -> bool:
+    def complete() -> bool:
         stored = {frame.identity for frame in site.log_frames()}
         return all(frame.identity in stored for frame in site.journal_frames())
 
@@ -164,4 +141,4 @@ async def test_each_lane_reaches_the_cloud(tmp_path: Path) -> None:
         await site.edge.start()
 
         for lane in Lane:
-            await until(lambda lane=lane: site.stored_seq(lane), f"a frame of the {lane} lane")  # type: ignore[misc]
+            await eventually(partial(site.stored_seq, lane), f"a frame of the {lane} lane")

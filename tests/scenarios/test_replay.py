@@ -39,8 +39,8 @@ from simulators.replay import (
 from simulators.site import Robot
 from simulators.world import SimulatedClock
 from tests.brokers import mosquitto
-from tests.scenarios.site import GATEWAY, SITE, Child, SmallSite, command, free_port
-from tests.waiting import until
+from tests.scenarios.site import GATEWAY, SITE, SmallSite, command, free_port
+from tests.waiting import eventually, until
 
 RECORDINGS = Path(__file__).parent.parent / "golden" / "recordings"
 PARKS = Path(__file__).parents[3] / "shared" / "data" / "parking"
@@ -134,11 +134,11 @@ targets: {{robot.coverage: 0.60}}
         }
         clock = Clock(rate=rate, start_ms=start_ms)
         async with replaying(tmp_path, ledger, connection, clock, load_profiles()) as site:
-            await until(lambda: site.stored_seq(), "the agent in the cloud")
+            await eventually(site.stored_seq, "the agent in the cloud")
             drive = list(robot_drive(poses, robot, start_ms + 60_000, "B1", offset))
             await publish_recording(drive, SimulatedClock(start_ms + 60_000, rate), Broker(broker.port, "127.0.0.1"))
 
-            async def poses_in_log() -> bool:
+            def poses_in_log() -> bool:
                 return sum(len(frame.content.poses) for frame in site.log_frames()) >= len(poses)
 
             await until(poses_in_log, "every pose in the log")
@@ -148,7 +148,7 @@ targets: {{robot.coverage: 0.60}}
                 found = await indicator(site, "robot.coverage", day_ms, day_ms + 86_400_000)
                 return found if found["value"] and found["value"] > 0.9 * area.area / zone.area else None
 
-            found = await until(covered, "the coverage of the whole drive")
+            found = await eventually(covered, "the coverage of the whole drive")
 
     rows, columns = np.mgrid[0 : round(22 / cell_m), 0 : round(44 / cell_m)]
     centres = shapely.contains_xy(area, (columns + 0.5) * cell_m, (rows + 0.5) * cell_m)
@@ -185,18 +185,16 @@ spaces:
         }
         clock = Clock(rate=rate, start_ms=start_ms - 3_600_000)
         async with replaying(tmp_path, ledger, connection, clock, load_profiles()) as site:
-            await until(lambda: site.stored_seq(), "the agent in the cloud")
+            await eventually(site.stored_seq, "the agent in the cloud")
             begin_ms = clock.now().utc_ms
             messages = list(park_as_spaces(park, sensors, from_ms, to_ms, begin_ms))
             await publish_recording(messages, SimulatedClock(begin_ms, rate), Broker(broker.port, "127.0.0.1"))
             await until(lambda: clock.now().utc_ms > begin_ms + (to_ms - from_ms) + 60_000, "the end of the stretch")
 
-            async def everything_in_log() -> bool:
-                found = (frame.content for frame in site.log_frames())
-                seen = sum(
-                    one.series[index].point == "occupied" for one in found for index in one.numbers.series.tolist()
-                )
-                return seen >= len(messages)
+            def everything_in_log() -> bool:
+                contents = (frame.content for frame in site.log_frames())
+                seen = [one.series[row].point for one in contents for row in one.numbers.series.tolist()]
+                return seen.count("occupied") >= len(messages)
 
             await until(everything_in_log, "every message in the log")
             expected = taken_seconds(park.changes, park.capacity, from_ms, to_ms) / (
@@ -207,7 +205,7 @@ spaces:
                 found = await indicator(site, "parking.occupancy", begin_ms, begin_ms + to_ms - from_ms)
                 return found if found["value"] and math.isclose(found["value"], expected, abs_tol=1e-4) else None
 
-            found = await until(settled, f"an occupancy of {expected}")
+            found = await eventually(settled, f"an occupancy of {expected}")
 
     assert found["coverage"] > 0.999  # a stamp may be off by what a millisecond of the real clock is at this rate
     assert found["low"] <= expected <= found["high"]
@@ -247,7 +245,8 @@ async def test_a_recorded_failure_costs_the_machine_its_time(tmp_path: Path) -> 
     ledger = """
 floors: [{id: b1, name: {en: B1, zh-CN: B1}, map: B1, width_m: 44.0, height_m: 60.0, walls: []}]
 equipment:
-  - {id: m1, name: {en: Machine, zh-CN: 机器}, code: M1, class: machine, criticality: B, device: m1, floor: b1, position: [1, 1]}
+  - {id: m1, name: {en: Machine, zh-CN: 机器}, code: M1, class: machine, criticality: B, device: m1,
+     floor: b1, position: [1, 1]}
 targets: {equipment.intact_rate: 0.98}
 """
     start_ms = yesterday_at(6)
@@ -259,7 +258,7 @@ targets: {equipment.intact_rate: 0.98}
         }
         clock = Clock(rate=rate, start_ms=start_ms)
         async with replaying(tmp_path, ledger, connection, clock, {"machine": profile}) as site:
-            await until(lambda: site.stored_seq(), "the agent in the cloud")
+            await eventually(site.stored_seq, "the agent in the cloud")
             begin_ms = clock.now().utc_ms
             end_ms = begin_ms + rows * 300_000
 
@@ -278,7 +277,7 @@ targets: {equipment.intact_rate: 0.98}
                 found = await indicator(site, "equipment.intact_rate", begin_ms, end_ms)
                 return found if found["coverage"] is not None and found["coverage"] > 0.6 else None
 
-            found = await until(known, "the machine's state over the stretch")
+            found = await eventually(known, "the machine's state over the stretch")
 
     truth = sum(value >= limit for value in stretch) / rows
     changes = sum((a >= limit) != (b >= limit) for a, b in pairwise(stretch))
