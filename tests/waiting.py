@@ -1,6 +1,7 @@
 """Waiting for a condition: the one place in the tests that lets time pass."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -31,3 +32,14 @@ async def eventually(
             return found
         assert asyncio.get_running_loop().time() < deadline, f"waited {patience_s} s for {what}"
         await asyncio.sleep(POLL_S)
+
+
+def wait_until(
+    condition: Callable[[], Found | None], what: str = "the condition", patience_s: float = PATIENCE_S
+) -> Found:
+    """As `until`, where no event loop runs."""
+    deadline = time.monotonic() + patience_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {patience_s} s for {what}"
+        time.sleep(POLL_S)
+    return found

@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from cloud.history.store import FrameNumbers
 from devices.columns import Numbers
 from devices.errors import LinkDown
 from devices.reading import Lane, Quality, Series
+from tests.waiting import wait_until
 
-STARTED_S = 20.0
 START_MS = 1_790_000_000_000
 SERIES = (Series("ahu 1", "speed", "percent"), Series("door", "open", ""))
 
@@ -50,11 +49,12 @@ def victoria(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + STARTED_S
-        while not answers(address):
+
+        def started() -> bool:
             assert process.poll() is None, "victoria-metrics ended"
-            assert time.monotonic() < deadline, "victoria-metrics does not answer"
-            time.sleep(0.05)  # poll: it tells nobody that it has started
+            return answers(address)
+
+        wait_until(started, "victoria-metrics to answer")
         yield address
         process.terminate()
 
@@ -68,15 +68,14 @@ def answers(address: str) -> bool:
 
 def exported(address: str, name: str) -> list[tuple[dict[str, str], list[int], list[float]]]:
     """Everything the server holds under a name, once it shows it."""
-    deadline = time.monotonic() + STARTED_S
-    while True:
+
+    def shown() -> str:
         httpx.get(f"{address}/internal/force_flush", timeout=5)
         query = {"match[]": name, "start": str(START_MS // 1000 - 60), "end": str(START_MS // 1000 + 60)}
-        text = httpx.get(f"{address}/api/v1/export", params=query, timeout=5).text
-        if text or time.monotonic() > deadline:
-            found = [json.loads(line) for line in text.splitlines()]
-            return [(one["metric"], one["timestamps"], one["values"]) for one in found]
-        time.sleep(0.05)  # poll: data become visible a moment after they were written
+        return httpx.get(f"{address}/api/v1/export", params=query, timeout=5).text
+
+    found = [json.loads(line) for line in wait_until(shown, f"{name} in the server").splitlines()]
+    return [(one["metric"], one["timestamps"], one["values"]) for one in found]
 
 
 def test_values_arrive_as_floats_states_as_integers_and_bad_values_as_quality_only() -> None:
