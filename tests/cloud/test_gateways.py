@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cloud.ingest.gateways import GatewayError, GatewayRegister, parse_public_key
 
 PUBLIC = Ed25519PrivateKey.from_private_bytes(bytes(range(32))).public_key()  # the same in every test process
+OTHER_KIND = X25519PrivateKey.from_private_bytes(bytes(32)).public_key()
 RAW = PUBLIC.public_bytes_raw()
 
 
