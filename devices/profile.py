@@ -45,8 +45,10 @@ class Tags(Section):
 class Modbus(Section):
     """How the device wants to be asked.
 
-    `max_gap` unused registers may be read along between two points; with `no_gap` none; `exact_blocks` are
-    [first, count] ranges that answer only as a whole.
+    `max_gap` unused registers may be read along between two points; with `no_gap` none. `exact_blocks` and
+    `forbidden` are [first, count] ranges: the ones answer only as a whole, the others are in no read, not even in
+    a gap. `frame_pause_ms` of silence before each request; `timeout_s` is the least time that an answer is given,
+    whatever the site allows.
     """
 
     address_base: Literal[0, 1] = 0
@@ -55,7 +57,9 @@ class Modbus(Section):
     max_gap: int = Field(default=16, ge=0, le=124)
     no_gap: bool = False
     exact_blocks: tuple[tuple[int, int], ...] = ()
-    pause_ms: int = Field(default=0, ge=0, le=10_000)
+    forbidden: tuple[tuple[int, int], ...] = ()
+    frame_pause_ms: int = Field(default=0, ge=0, le=10_000)
+    timeout_s: Duration | None = Field(default=None, le=60)
 
 
 class Mqtt(Section):
@@ -265,7 +269,8 @@ def _from_zero(profile: Profile, modbus: Modbus) -> Profile:
     base = modbus.address_base
     points = tuple(point.model_copy(update={"address": (point.address or 0) - base}) for point in profile.points)
     blocks = tuple((first - base, count) for first, count in modbus.exact_blocks)
-    modbus = modbus.model_copy(update={"address_base": 0, "exact_blocks": blocks})
+    forbidden = tuple((first - base, count) for first, count in modbus.forbidden)
+    modbus = modbus.model_copy(update={"address_base": 0, "exact_blocks": blocks, "forbidden": forbidden})
     return profile.model_copy(update={"points": points, "modbus": modbus})
 
 

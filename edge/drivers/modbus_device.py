@@ -15,7 +15,7 @@ from devices.profile import Modbus
 from devices.reading import Block, Floats, Quality, Text
 from devices.registers import BitDecoder, RegisterDecoder
 from edge.config import Device
-from edge.drivers.modbus_plan import Extent, Limits, Read, join_reads, plan_reads, split_read
+from edge.drivers.modbus_plan import Extent, Limits, Range, Read, join_reads, plan_reads, split_read
 
 ILLEGAL_RETRY_MS = 60_000  # how soon a refused point is tried again: a device may answer so while it starts
 
@@ -78,7 +78,8 @@ class DevicePlan:
         self.device = device
         self.interval_s = interval_s
         modbus = device.profile.profile.modbus or Modbus()
-        self.pause_s = modbus.pause_ms / 1000
+        self.pause_s = modbus.frame_pause_ms / 1000
+        self.timeout_s = modbus.timeout_s or 0.0
         self.decides_state = any(point.id in device.profile.state_points for point in points)
         self._tables = _tables(points, modbus)
         self.requests: list[Request] = []
@@ -162,15 +163,19 @@ def _parts(joined: Read, reads: Sequence[Read]) -> tuple[Read, ...]:
     return tuple(read for read in reads if set(read.extents) <= set(joined.extents))
 
 
+def _ranges(blocks: Iterable[tuple[int, int]]) -> tuple[Range, ...]:
+    return tuple((first, first + count - 1) for first, count in blocks)
+
+
 def _tables(points: Sequence[Point], modbus: Modbus) -> dict[Function, _Table]:
-    exact = tuple((first, first + count - 1) for first, count in modbus.exact_blocks)
+    exact, forbidden = _ranges(modbus.exact_blocks), _ranges(modbus.forbidden)
     gap = 0 if modbus.no_gap else modbus.max_gap
     tables: dict[Function, _Table] = {}
     for point in points:
         if point.function is None or point.address is None:
             continue  # a profile of messages has no tables
         bits = point.function.is_bits
-        limits = Limits(modbus.max_bits, gap * 16) if bits else Limits(modbus.max_registers, gap, exact=exact)
+        limits = Limits(modbus.max_bits, gap * 16) if bits else Limits(modbus.max_registers, gap, forbidden, exact)
         table = tables.setdefault(point.function, _Table({}, [], limits))
         table.points[point.id] = point
         table.extents.append(Extent(point.address, max(point.registers, 1), point.id))
