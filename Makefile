@@ -36,8 +36,8 @@ format: setup  ## put every file into the formatter's form
 bench: setup  ## figures of design: ratios and percentiles, no verdicts
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-soak: setup  ## the long form of the tests: MINUTES=10
-	@$(BIN)/python -m pytest -q -m soak --override-ini addopts= --timeout 0 tests $(ARGS)
+soak: setup  ## the long form of the tests; takes an hour or so
+	@$(BIN)/python -m pytest -q -m soak --timeout 0 $(ARGS)
 
 lock: setup  ## write requirements/*.txt anew from pyproject.toml
 	@tools/lock.sh $(BIN)

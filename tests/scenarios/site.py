@@ -150,7 +150,8 @@ class SmallSite:
             str(cloud_port),
         )
         self.edge = Child(folder, "edge", "edge", "run", "site.yaml")
-        self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{cloud_port}", timeout=10)
+        self.url = f"http://127.0.0.1:{cloud_port}"
+        self._client = httpx.AsyncClient(base_url=self.url, timeout=10)
 
     async def api(self, path: str, **parameters: str) -> Any:
         answer = await self._client.get(path, params=parameters)

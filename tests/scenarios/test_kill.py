@@ -20,6 +20,7 @@ from tests.waiting import eventually, until
 
 FRAMES_BEFORE = 4  # flow that is seen in the cloud before anything is cut
 FRAMES_AFTER = 4
+SEEDS = [1, 2, 3, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(4, 51))]
 
 
 async def seen_in_cloud(site: SmallSite, more: int) -> None:
@@ -109,7 +110,7 @@ async def rows_in_history(folder: Path, frames: list[Frame]) -> Counter[tuple[st
         log.close()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_killing_the_edge_loses_and_doubles_nothing(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     async with small_site(tmp_path) as site:
@@ -127,7 +128,7 @@ async def test_killing_the_edge_loses_and_doubles_nothing(tmp_path: Path, seed: 
         await verify_exactly_once(site)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_killing_the_cloud_loses_and_doubles_nothing(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     async with small_site(tmp_path) as site:

@@ -111,8 +111,9 @@ def covered_by_shapely(poses: list[DrivePose], offset: tuple[float, float], zone
     return shapely.intersection(shapely.union_all([leg.buffer(radius_m, quad_segs=64) for leg in legs]), zone)
 
 
-async def test_a_recorded_drive_covers_what_shapely_says(tmp_path: Path) -> None:
-    poses = [pose for pose in drive_poses(RECORDINGS / "freiburg-079_poses.csv") if pose.time_s <= 240]
+@pytest.mark.parametrize("seconds", [240, pytest.param(1_061, marks=pytest.mark.soak)])
+async def test_a_recorded_drive_covers_what_shapely_says(tmp_path: Path, seconds: int) -> None:
+    poses = [pose for pose in drive_poses(RECORDINGS / "freiburg-079_poses.csv") if pose.time_s <= seconds]
     offset, radius_m, cell_m, rate = (26.0, 10.0), 1.5, 0.5, 60.0
     zone = shapely.box(0, 0, 44, 22)
     assert all(zone.contains(shapely.Point(pose.x_m + offset[0], pose.y_m + offset[1])) for pose in poses)
@@ -159,8 +160,9 @@ targets: {{robot.coverage: 0.60}}
 
 
 @pytest.mark.skipif(not PARKS.exists(), reason="the car parks have no stated licence and are read from ../shared only")
-async def test_a_recorded_car_park_is_as_full_as_it_was(tmp_path: Path) -> None:
-    rate, hours = 3_600.0, 4
+@pytest.mark.parametrize("hours", [4, pytest.param(12, marks=pytest.mark.soak)])
+async def test_a_recorded_car_park_is_as_full_as_it_was(tmp_path: Path, hours: int) -> None:
+    rate = 3_600.0
     park = min(car_parks(PARKS / "car_parks_2024-05.csv.gz", PARKS / "car_parks_2024-05_places.json").values(),
                key=lambda one: one.capacity)  # fmt: skip
     from_ms = round(datetime(2024, 5, 15, 6, tzinfo=ZoneInfo("UTC")).timestamp() * 1000)
@@ -233,10 +235,11 @@ states:
 """
 
 
-async def test_a_recorded_failure_costs_the_machine_its_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [30, pytest.param(48 * 12, marks=pytest.mark.soak)])
+async def test_a_recorded_failure_costs_the_machine_its_time(tmp_path: Path, rows: int) -> None:
     recording = RECORDINGS / "machine_temperature_system_failure.csv"
     values = [float(row["value"]) for row in csv.DictReader(recording.read_text(encoding="utf-8").splitlines())]
-    rate, rows, limit = 1_200.0, 40, 60.0
+    rate, limit = 1_200.0, 60.0
     first = crossing_stretch(values, limit, rows)
     stretch = values[first : first + rows]
     profile = parse_profile(MACHINE.replace("LIMIT", str(limit)), "machine")

@@ -1,31 +1,20 @@
 """One Chromium per module of page tests; each test has its own made-up site, server and window."""
 
 import asyncio
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
+from tests.browsers import CHROMIUM_ARGUMENTS, require_chromium
 from tests.web.made_up_site import MadeUpSite
 from tests.web.site_server import Stage, create_app
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 START_S = 15
 WAIT_MS = 12_000
 RECONNECT_MS = 40_000  # generous: the machine may be busy with other suites
@@ -92,13 +81,9 @@ def wait_live(page: Page) -> None:
 
 @pytest.fixture(scope="module")  # not longer: while Playwright's loop lives in this thread, asyncio tests cannot run
 def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        reason = f"{CHROMIUM} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    program = require_chromium()
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        chromium = playwright.chromium.launch(executable_path=program, args=CHROMIUM_ARGUMENTS)
         yield chromium
         chromium.close()
 
