@@ -255,4 +255,4 @@ def test_an_idle_page_hardly_works(live: Page) -> None:
     before = busy_s()
     live.wait_for_function("() => new Promise(resolve => setTimeout(() => resolve(true), 3000))")
 
-    assert busy_s() - before < 0.3
+    assert busy_s() - before < 0.75  # of 3 s; an endless animation takes more, an idle page 0.1
