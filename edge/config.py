@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from devices.reading import Series
 DEVICES_MAX = 10_000
 TOPIC_BYTES_MAX = 65_535  # MQTT 3.1.1, 1.5.3
 UNIT_MAX = 255  # 248 to 255 are reserved on a bus, but TCP devices answer to 255
+BUS_UNIT_MAX = 247
 _TOPIC_LEVEL = re.compile(r"[^+#\x00]*|\+")
 
 
@@ -31,12 +33,31 @@ class Cloud(Section):
 
 
 class ModbusServer(Section):
-    """A Modbus TCP server. `timeout_s` is how long an answer may take, `sockets` how many it takes at once."""
+    """A Modbus TCP server (`host`), a converter to an RTU bus (`host`, `framer: rtu`) or a serial line (`serial`).
 
-    host: str = Field(min_length=1, max_length=253)
+    `timeout_s` is how long an answer may take, `sockets` how many a TCP server takes at once. `baudrate`,
+    `parity` and `stopbits` are those of the line, also of one behind a converter.
+    """
+
+    host: str | None = Field(default=None, min_length=1, max_length=253)
     port: int = Field(default=502, ge=1, le=65_535)
+    framer: Literal["tcp", "rtu"] = "tcp"
+    serial: str | None = Field(default=None, min_length=1, max_length=253)
+    baudrate: int = Field(default=9600, ge=300, le=4_000_000)
+    parity: Literal["N", "E", "O"] = "N"
+    stopbits: Literal[1, 2] = 1
     timeout_s: Duration = Field(default=1.0, le=60)
     sockets: int = Field(default=1, ge=1, le=16)
+
+    @property
+    def is_rtu(self) -> bool:
+        """Whether frames are those of a serial bus: no transaction ids, one master."""
+        return self.serial is not None or self.framer == "rtu"
+
+    @property
+    def name(self) -> str:
+        """Where it is, for people: the port's path, or host and port."""
+        return self.serial if self.serial is not None else f"{self.host}:{self.port}"
 
 
 class MqttBroker(Section):
@@ -59,7 +80,7 @@ class DeviceEntry(Section):
 
 
 class Connection(Section):
-    """One socket or broker, and the devices behind it."""
+    """One socket, serial line or broker, and the devices behind it."""
 
     id: Id
     modbus: ModbusServer | None = None
@@ -127,16 +148,38 @@ def _repeated(named: Iterable[tuple[Place, str]], what: str) -> Iterator[Mistake
 
 
 def _shared_address_mistakes(connections: Iterable[Connection]) -> Iterator[Mistake]:
-    owners: dict[tuple[str, int], str] = {}
+    owners: dict[str, str] = {}
     for i, connection in enumerate(connections):
-        for kind, server in (("modbus", connection.modbus), ("mqtt", connection.mqtt)):
-            if server is None:
+        broker = connection.mqtt
+        servers = [
+            ("modbus", None if connection.modbus is None else connection.modbus.name),
+            ("mqtt", None if broker is None else f"{broker.host}:{broker.port}"),
+        ]
+        for kind, name in servers:
+            if name is None:
                 continue
-            address = (server.host.lower(), server.port)
+            address = name if name.startswith("/") else name.lower()
             owner = owners.setdefault(address, connection.id)
             if owner != connection.id:
-                message = f"{server.host}:{server.port} belongs to the connection {owner!r}: one owner per address"
+                message = f"{name} belongs to the connection {owner!r}: one owner per address"
                 yield Mistake(("connections", i, kind), message)
+
+
+def _server_mistakes(server: ModbusServer, at: Place) -> Iterator[Mistake]:
+    said = server.model_fields_set
+    if (server.host is None) == (server.serial is None):
+        yield Mistake(at, "modbus needs either a host, or serial with the port's path")
+        return
+    if server.serial is not None:
+        for key in ("port", "framer"):
+            if key in said:
+                yield Mistake((*at, key), f"a serial line has no {key}")
+    elif not server.is_rtu:
+        for key in ("baudrate", "parity", "stopbits"):
+            if key in said:
+                yield Mistake((*at, key), f"{key} belongs to a serial line, or to the one behind `framer: rtu`")
+    if server.is_rtu and server.sockets > 1:
+        yield Mistake((*at, "sockets"), "a serial bus has one master: sockets is 1")
 
 
 def _connection_mistakes(
@@ -145,6 +188,8 @@ def _connection_mistakes(
     if (connection.modbus is None) == (connection.mqtt is None):
         yield Mistake(place, f"the connection {connection.id!r} needs either modbus or mqtt")
         return
+    if connection.modbus is not None:
+        yield from _server_mistakes(connection.modbus, (*place, "modbus"))
     taken: dict[tuple[object, str], str] = {}
     for j, device in enumerate(connection.devices):
         at = (*place, "devices", j)
@@ -153,7 +198,7 @@ def _connection_mistakes(
             known = nearest_key(device.profile, list(profiles))
             yield Mistake((*at, "profile"), f"unknown profile {device.profile!r}{known}")
         if connection.modbus is not None:
-            yield from _modbus_mistakes(device, at, profile)
+            yield from _modbus_mistakes(device, at, profile, is_bus=connection.modbus.is_rtu)
         else:
             yield from _mqtt_mistakes(device, at, profile)
         address = device.unit if connection.modbus is not None else device.topic
@@ -163,11 +208,15 @@ def _connection_mistakes(
             yield Mistake((*at, key), f"{key} {address} with the same profile belongs to the device {owner!r}")
 
 
-def _modbus_mistakes(device: DeviceEntry, at: Place, profile: LoadedProfile | None) -> Iterator[Mistake]:
+def _modbus_mistakes(
+    device: DeviceEntry, at: Place, profile: LoadedProfile | None, *, is_bus: bool
+) -> Iterator[Mistake]:
     if profile is not None and profile.pushes:
         yield Mistake((*at, "profile"), f"{device.profile} speaks MQTT, this connection is Modbus")
     if device.unit is None:
         yield Mistake(at, f"the device {device.id!r} needs a unit (1 to 247; 0 or 255 for some TCP devices)")
+    elif is_bus and not 1 <= device.unit <= BUS_UNIT_MAX:
+        yield Mistake((*at, "unit"), f"a device on a bus has a unit from 1 to {BUS_UNIT_MAX}")
     if device.topic is not None:
         yield Mistake((*at, "topic"), "a Modbus device has a unit and no topic")
 

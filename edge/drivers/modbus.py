@@ -1,70 +1,22 @@
-"""Modbus TCP on pymodbus: connect, ask, close. Reads only: no function that writes is called here.
+"""Polls Modbus devices: asks what a plan says, splits what a device refuses, says why values are missing.
 
 The collector owns retries, back-off and schedule; one task uses a driver at a time.
 """
 
-import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException, ModbusIOException
-from pymodbus.pdu import ModbusPDU
-from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
-from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
-
-from devices.errors import LinkDown, RegisterError
-from devices.point import Function
+from devices.errors import RegisterError
 from devices.reading import Block, Quality, Text
 from edge.clock import Moment
 from edge.config import ModbusServer
 from edge.drivers.modbus_device import DevicePlan, Request
+from edge.drivers.modbus_link import ModbusLink, Question, Reply
 
 SILENT_IN_A_ROW_MAX = 2  # requests of one poll; a unit that misses two is not asked for the rest
 SPLITS_MAX = 64  # requests that a poll may spend on finding illegal addresses; the next poll goes on
-RECEIVE_BYTES = 4096  # asyncio takes 256 KiB from the heap at each receive, a Modbus answer has at most 260
-_NEVER_DISCONNECT = 1 << 30  # silent units behind a gateway are no reason to drop the others' connection
 _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 2, 3
-_NO_PATH, _NO_RESPONSE = 10, 11  # a gateway speaks for a unit that did not answer
-
-logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # what fails is in the readings' quality
-
-
-class _RawAnswer(ModbusPDU):
-    """An answer as bytes: pymodbus would turn each register into an int, one by one."""
-
-    raw: bytes = b""
-
-    def decode(self, data: bytes) -> None:
-        """Keep everything behind the function code."""
-        self.raw = bytes(data)
-
-
-class _RawCoils(_RawAnswer):
-    function_code = 1
-
-
-class _RawDiscrete(_RawAnswer):
-    function_code = 2
-
-
-class _RawHolding(_RawAnswer):
-    function_code = 3
-
-
-class _RawInput(_RawAnswer):
-    function_code = 4
-
-
-_ANSWERS = (_RawCoils, _RawDiscrete, _RawHolding, _RawInput)
-_REQUESTS: dict[Function, Callable[..., ModbusPDU]] = {
-    Function.COIL: ReadCoilsRequest,
-    Function.DISCRETE: ReadDiscreteInputsRequest,
-    Function.HOLDING: ReadHoldingRegistersRequest,
-    Function.INPUT: ReadInputRegistersRequest,
-}
 
 
 @dataclass(slots=True)
@@ -105,46 +57,24 @@ class _Answer:
 
 
 class ModbusDriver:
-    """One socket to a Modbus TCP server. `now` gives moments, for the times of readings."""
+    """Polls over one socket or serial line. `now` gives moments, for the times of readings."""
 
     def __init__(self, server: ModbusServer, now: Callable[[], Moment]) -> None:
-        self._server = server
+        self._link = ModbusLink(server)
         self._now = now
-        self._client: AsyncModbusTcpClient | None = None
-        self._asking = False
 
     @property
     def connected(self) -> bool:
         """Whether requests can be sent."""
-        return self._client is not None and self._client.connected
+        return self._link.connected
 
     async def connect(self) -> None:
         """Open the connection. Raises LinkDown."""
-        self.close()
-        client = AsyncModbusTcpClient(
-            self._server.host,
-            port=self._server.port,
-            timeout=self._server.timeout_s,
-            retries=0,
-            reconnect_delay=0,
-            trace_connect=self._connection_changed,
-        )
-        client.set_max_no_responses(_NEVER_DISCONNECT)
-        for answer in _ANSWERS:
-            client.register(answer)
-        if not await client.connect():
-            client.close()
-            raise LinkDown(f"no Modbus server answers at {self._server.host}:{self._server.port}")
-        transport: Any = client.ctx.transport
-        if hasattr(transport, "max_size"):  # of asyncio's own transports; uvloop's need it not
-            transport.max_size = RECEIVE_BYTES
-        self._client = client
+        await self._link.connect()
 
     def close(self) -> None:
         """Close the connection."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._link.close()
 
     async def poll(self, plan: DevicePlan) -> Polled:
         """Ask for everything in the plan, one request after the other."""
@@ -204,68 +134,21 @@ class ModbusDriver:
         plan.learn(refused, allowed, illegal, self._now().monotonic_ms)
 
     async def _ask(self, plan: DevicePlan, request: Request, polled: Polled) -> _Answer:
-        if plan.pause_s:
-            await asyncio.sleep(plan.pause_s)
+        read = request.read
+        question = Question(plan.device.unit, request.function, read.address, read.count, plan.pause_s, plan.timeout_s)
+        ready = await self._link.ready(question)
         before = self._now()
-        quality, data, refused = await self._exchange(plan.device.unit, request)
+        silent = Quality.BAD_NO_ANSWER if self.connected else Quality.BAD_CONNECTION
+        reply = await self._link.read(question) if ready else Reply(silent)
         after = self._now()
         # within one clock run the midpoint; across a step only the later reading of the clock is worth anything
         time_ms = after.utc_ms - (after.monotonic_ms - before.monotonic_ms) // 2
-        if quality in {Quality.BAD_NO_ANSWER, Quality.BAD_CONNECTION}:
+        if reply.quality in {Quality.BAD_NO_ANSWER, Quality.BAD_CONNECTION}:
             polled.silent += 1
         else:
             polled.answered += 1
-        return _Answer(quality, time_ms, data, refused)
-
-    async def _exchange(self, unit: int, request: Request) -> tuple[Quality, bytes, bool]:
-        """Quality, data bytes, and whether the device refused the address."""
-        client = self._client
-        if client is None or not client.connected:
-            return Quality.BAD_CONNECTION, b"", False
-        question = _REQUESTS[request.function](address=request.read.address, count=request.read.count, dev_id=unit)
-        self._asking = True
-        try:
-            answer = await client.ctx.execute(False, question)
-        except ConnectionException:
-            self.close()
-            return Quality.BAD_CONNECTION, b"", False
-        except ModbusIOException:
-            return self._silent(client), b"", False
-        finally:
-            self._asking = False
-        if answer.transaction_id != question.transaction_id or answer.dev_id != unit:
-            self.close()  # a peer that does not name what it answers cannot be trusted with the next question
-            return Quality.BAD_UNDECODABLE, b"", False
-        if answer.isError():
-            return _exception(answer.exception_code)
-        if not isinstance(answer, _RawAnswer) or answer.function_code != question.function_code or not answer.raw:
-            return Quality.BAD_UNDECODABLE, b"", False
-        if answer.raw[0] != len(answer.raw) - 1:
-            return Quality.BAD_UNDECODABLE, b"", False
-        return Quality.GOOD, answer.raw[1:], False
-
-    def _silent(self, client: AsyncModbusTcpClient) -> Quality:
-        """No answer in time. Half an answer would be taken for the head of the next one: begin anew."""
-        if not client.connected:
-            self.close()
-            return Quality.BAD_CONNECTION
-        if client.ctx.recv_buffer:
-            self.close()
-        return Quality.BAD_NO_ANSWER
-
-    def _connection_changed(self, connected: bool) -> None:  # noqa: FBT001 - pymodbus calls it so
-        """Wake whoever waits for an answer that cannot come any more."""
-        if connected or self._client is None or not self._asking:
-            return
-        future = self._client.ctx.response_future
-        if not future.done():
-            future.set_exception(ConnectionException("the connection was lost"))
-
-
-def _exception(code: int) -> tuple[Quality, bytes, bool]:
-    if code in {_NO_PATH, _NO_RESPONSE}:
-        return Quality.BAD_NO_ANSWER, b"", False
-    return Quality.BAD_EXCEPTION, b"", code in {_ILLEGAL_ADDRESS, _ILLEGAL_VALUE}
+        refused = reply.quality is Quality.BAD_EXCEPTION and reply.exception in {_ILLEGAL_ADDRESS, _ILLEGAL_VALUE}
+        return _Answer(reply.quality, time_ms, reply.data, refused)
 
 
 def _items(request: Request, answer: _Answer) -> list[Block | Text]:

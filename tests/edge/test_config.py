@@ -110,3 +110,44 @@ def test_the_password_is_never_printed(folder: Path) -> None:
 )
 def test_topic_filters_follow_the_mqtt_rules(topic: str, *, valid: bool) -> None:
     assert is_topic_filter(topic) is valid
+
+
+BUS = """\
+site: s
+gateway: g
+connections:
+  - id: meters
+    modbus: {serial: /dev/ttyUSB0, baudrate: 19200, parity: E}
+    devices: [{id: m-1, profile: eastron-sdm630, unit: 1}]
+  - id: pumps
+    modbus: {host: 10.0.0.7, port: 4001, framer: rtu}
+    devices: [{id: p-1, profile: generic-di, unit: 5}]
+"""
+
+
+def test_a_bus_is_a_serial_line_or_stands_behind_a_converter(folder: Path) -> None:
+    meters, pumps = (connection.modbus for connection in load_site(written(folder, BUS)).config.connections)
+
+    assert meters is not None
+    assert (meters.name, meters.is_rtu, meters.baudrate, meters.parity) == ("/dev/ttyUSB0", True, 19200, "E")
+    assert pumps is not None
+    assert (pumps.name, pumps.is_rtu) == ("10.0.0.7:4001", True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("serial: /dev/ttyUSB0", "serial: /dev/ttyUSB0, host: h", "5:13: modbus needs either a host, or serial"),
+        ("serial: /dev/ttyUSB0, baudrate: 19200", "timeout_s: 2", "5:13: modbus needs either a host, or serial"),
+        ("baudrate: 19200", "port: 502", "a serial line has no port"),
+        (", framer: rtu", ", baudrate: 9600", "8:52: baudrate belongs to a serial line"),
+        ("framer: rtu", "framer: rtu, sockets: 2", "a serial bus has one master"),
+        ("unit: 5", "unit: 250", "site.yaml:9:52: a device on a bus has a unit from 1 to 247"),
+        ("parity: E", "parity: X", "site.yaml:5:61: connections.0.modbus.parity: 'X'"),
+        ("host: 10.0.0.7, port: 4001, framer: rtu", "serial: /dev/ttyUSB0", "/dev/ttyUSB0 belongs to the connection"),
+    ],
+)
+def test_a_mistake_about_a_bus_is_named_with_its_place(folder: Path, before: str, after: str, expected: str) -> None:
+    found = problems(folder, BUS.replace(before, after))
+
+    assert any(expected in problem for problem in found), found
