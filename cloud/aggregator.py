@@ -29,6 +29,7 @@ from cloud.api.numbers import SiteNumbers
 from cloud.api.pages import SitePages
 from cloud.api.services import Services
 from cloud.facts.database import open_database
+from cloud.facts.deriving import Deriver
 from cloud.facts.newest import newest
 from cloud.facts.progress import forget_facts, losses_known
 from cloud.facts.store import FactStore
@@ -158,7 +159,9 @@ class Aggregator:
         if influx is not None:
             self.writers.append(InfluxHistory(influx, places.influx_position, self.log.log_id))
         self.feeds = [HistoryFeed(self.log, self.keys, writer, server_now_ms) for writer in self.writers]
-        store = FactStore(self.facts)
+        store = FactStore(self.facts, eager=False)
+        self.deriver = Deriver(store, server_now_ms)
+        self.processor.listen(self.deriver.frames_arrived)
         for ledger in store.sites():
             self.live.site(ledger.site.id).restore(newest(self.facts, ledger.site.id))
         watch = SiteWatch(store, self.keys, self.admission.identities)
@@ -213,6 +216,7 @@ class Aggregator:
                 group.create_task(self.alerts.run(), name="alerts"),
                 group.create_task(self.past_alerts.run(), name="past alerts"),
                 group.create_task(self.pages.run(), name="pages"),
+                group.create_task(self.deriver.run(), name="deriver"),
             ]
             serving = group.create_task(server.serve([listening]), name="server")
             stopped = group.create_task(stop.wait(), name="stop")

@@ -35,6 +35,7 @@ def fault_spans(store: FactStore, ledger: Ledger, window: Window, now_ms: int) -
     """
     around = facts_window(window, now_ms)
     with asking("states"):
+        store.settle(ledger, now_ms)
         devices = store.timelines(ledger, *around, [one.device for one in ledger.equipment])
     down = set(COUNTING[Counts.DOWN])
     found: dict[str, list[tuple[int, int]]] = {}

@@ -8,42 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from cloud.alerts.lifecycle import Alert, Entry, Handling, Key
-from cloud.facts.database import reading, writing
+from cloud.facts.database import alert_entries, alert_records, reading, writing
 from cloud.facts.failures import asking
 from devices.errors import Permanent
 
 PAGE_MAX = 500
 
-METADATA = sa.MetaData()
-ALERTS = sa.Table(
-    "alert_records",
-    METADATA,
-    sa.Column("site", sa.String, primary_key=True),
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("rule", sa.String, nullable=False),
-    sa.Column("thing", sa.String, nullable=False),
-    sa.Column("severity", sa.String, nullable=False),
-    sa.Column("condition", sa.String, nullable=False),
-    sa.Column("handling", sa.String, nullable=False),
-    sa.Column("historical", sa.Boolean, nullable=False),
-    sa.Column("last_ms", sa.BigInteger, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),
-    sa.Index("alert_records_by_id", "id"),
-    sa.Index("alert_records_by_handling", "handling", "historical", "id"),
-)
-ENTRIES = sa.Table(
-    "alert_entries",
-    METADATA,
-    sa.Column("site", sa.String, primary_key=True),
-    sa.Column("alert", sa.String, primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("at_ms", sa.BigInteger, nullable=False),
-    sa.Column("recorded_ms", sa.BigInteger, nullable=False),
-    sa.Column("actor", sa.String, nullable=False),
-    sa.Column("note", sa.String, nullable=False),
-)
 _decoder = msgspec.json.Decoder(Alert)
 
 
@@ -66,8 +36,6 @@ class AlertStore:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        with asking("alerts"), writing(engine) as connection:
-            METADATA.create_all(connection)
 
     def save(self, alert: Alert, entries: Sequence[Entry]) -> None:
         """Keep the alert with its new entries, all or none.
@@ -92,60 +60,70 @@ class AlertStore:
         history = [{"site": site, "alert": alert.id, **msgspec.structs.asdict(entry)} for entry in entries]
         try:
             with asking("alerts"), writing(self._engine) as connection:
-                connection.execute(ENTRIES.insert(), history)
-                where = (ALERTS.c.site == site) & (ALERTS.c.id == alert.id)
-                if not connection.execute(ALERTS.update().where(where).values(row)).rowcount:
-                    connection.execute(ALERTS.insert(), row)
+                connection.execute(alert_entries.insert(), history)
+                where = (alert_records.c.site == site) & (alert_records.c.id == alert.id)
+                if not connection.execute(alert_records.update().where(where).values(row)).rowcount:
+                    connection.execute(alert_records.insert(), row)
         except IntegrityError as error:
             raise VersionMismatch("The alert was changed by somebody else in between.") from error
 
     def standing(self, since_ms: int) -> list[Alert]:
         """Give every alert that is open, and those closed that last changed after `since_ms`, oldest first."""
-        unresolved = ALERTS.c.handling != Handling.RESOLVED.value
-        where = (ALERTS.c.historical == sa.false()) & (unresolved | (ALERTS.c.last_ms > since_ms))
-        return self._alerts(sa.select(ALERTS.c.body).where(where).order_by(ALERTS.c.id))
+        unresolved = alert_records.c.handling != Handling.RESOLVED.value
+        where = (alert_records.c.historical == sa.false()) & (unresolved | (alert_records.c.last_ms > since_ms))
+        return self._alerts(sa.select(alert_records.c.body).where(where).order_by(alert_records.c.id))
 
     def latest(self, key: Key) -> Alert | None:
         """Give the newest alert of this key that is not historical."""
-        where = (ALERTS.c.site == key.site) & (ALERTS.c.rule == key.rule) & (ALERTS.c.thing == key.thing)
-        query = sa.select(ALERTS.c.body).where(where, ALERTS.c.historical == sa.false())
-        found = self._alerts(query.order_by(ALERTS.c.id.desc()).limit(1))
+        where = (
+            (alert_records.c.site == key.site)
+            & (alert_records.c.rule == key.rule)
+            & (alert_records.c.thing == key.thing)
+        )
+        query = sa.select(alert_records.c.body).where(where, alert_records.c.historical == sa.false())
+        found = self._alerts(query.order_by(alert_records.c.id.desc()).limit(1))
         return found[0] if found else None
 
     def of_key(self, key: Key) -> list[Alert]:
         """Give every alert of this key, historical ones too, oldest first."""
-        where = (ALERTS.c.site == key.site) & (ALERTS.c.rule == key.rule) & (ALERTS.c.thing == key.thing)
-        return self._alerts(sa.select(ALERTS.c.body).where(where).order_by(ALERTS.c.id))
+        where = (
+            (alert_records.c.site == key.site)
+            & (alert_records.c.rule == key.rule)
+            & (alert_records.c.thing == key.thing)
+        )
+        return self._alerts(sa.select(alert_records.c.body).where(where).order_by(alert_records.c.id))
 
     def find(self, alert: str) -> Alert | None:
         """Give the alert of this id."""
-        found = self._alerts(sa.select(ALERTS.c.body).where(ALERTS.c.id == alert))
+        found = self._alerts(sa.select(alert_records.c.body).where(alert_records.c.id == alert))
         return found[0] if found else None
 
     def history(self, alert: Alert) -> list[Entry]:
         """Give every change of the alert, oldest first."""
-        columns = [ENTRIES.c[name] for name in Entry.__struct_fields__]
-        where = (ENTRIES.c.site == alert.key.site) & (ENTRIES.c.alert == alert.id)
+        columns = [alert_entries.c[name] for name in Entry.__struct_fields__]
+        where = (alert_entries.c.site == alert.key.site) & (alert_entries.c.alert == alert.id)
         with asking("alerts"), reading(self._engine) as connection:
-            rows = connection.execute(sa.select(*columns).where(where).order_by(ENTRIES.c.version))
+            rows = connection.execute(sa.select(*columns).where(where).order_by(alert_entries.c.version))
             return [Entry(*row) for row in rows]
 
     def page(self, wanted: Filter, limit: int, before: str | None = None) -> list[Alert]:
         """Give at most `limit` alerts, newest first, older than the one named `before`."""
-        query = sa.select(ALERTS.c.body).order_by(ALERTS.c.id.desc()).limit(min(limit, PAGE_MAX))
+        query = sa.select(alert_records.c.body).order_by(alert_records.c.id.desc()).limit(min(limit, PAGE_MAX))
         if wanted.open_only:
-            query = query.where(ALERTS.c.handling != Handling.RESOLVED.value, ALERTS.c.historical == sa.false())
+            query = query.where(
+                alert_records.c.handling != Handling.RESOLVED.value, alert_records.c.historical == sa.false()
+            )
         choices: tuple[tuple[sa.Column[str], Collection[str]], ...] = (
-            (ALERTS.c.site, wanted.sites),
-            (ALERTS.c.condition, wanted.conditions),
-            (ALERTS.c.handling, wanted.handlings),
-            (ALERTS.c.severity, wanted.severities),
+            (alert_records.c.site, wanted.sites),
+            (alert_records.c.condition, wanted.conditions),
+            (alert_records.c.handling, wanted.handlings),
+            (alert_records.c.severity, wanted.severities),
         )
         for column, values in choices:
             if values:
                 query = query.where(column.in_(sorted(values)))
         if before is not None:
-            query = query.where(ALERTS.c.id < before)
+            query = query.where(alert_records.c.id < before)
         return self._alerts(query)
 
     def _alerts(self, query: sa.Select[Any]) -> list[Alert]:

@@ -28,14 +28,15 @@ from cloud.indicators.equipment import (
 from cloud.indicators.parking import OCCUPANCY, occupancy_result
 from cloud.indicators.registry import (
     compute_indicator,
+    compute_site_indicators,
     coverage_by_day,
     coverage_cells,
-    indicator_ids,
     intact_days,
 )
 from cloud.indicators.robots import COVERAGE
 from devices.errors import Permanent
 
+PATIENCE_S = 0.8  # a request helps to derive what is missing for this long, then answers from what there is
 TREND_DAYS = {INTACT_RATE: 7, COVERAGE: 14, OCCUPANCY: 2}
 HOURLY_DAYS_MAX = 14
 TREND_KEPT_S = 60.0
@@ -60,10 +61,6 @@ class SiteNumbers:
         with asking("ledgers"):
             return self._store.sites()
 
-    def ids(self) -> Sequence[str]:
-        """Give the id of every indicator."""
-        return indicator_ids()
-
     def ledger(self, site: str) -> Ledger | None:
         """Give the newest ledger of a site; the same object while there is no newer one."""
         with asking("ledgers"):
@@ -73,6 +70,7 @@ class SiteNumbers:
         """Give what the facts say about a site up to `now_ms`. Raises UnknownSite or StorageUnavailable."""
         ledger = self._ledger(site)
         with asking("facts"):
+            self._store.settle(ledger, now_ms, PATIENCE_S)
             return self._past(ledger, now_ms)
 
     def indicator(
@@ -81,7 +79,15 @@ class SiteNumbers:
         """Give one indicator. Raises UnknownSite, UnknownIndicator, BadWindow or StorageUnavailable."""
         ledger = self._ledger(site)
         with asking("facts"):
+            self._store.settle(ledger, now_ms, PATIENCE_S)
             return compute_indicator(self._store, ledger, indicator, window, now_ms)
+
+    def indicators(self, site: str, window: str | None, now_ms: int) -> list[IndicatorResult]:
+        """Give every indicator, all from one look. Raises UnknownSite, BadWindow or StorageUnavailable."""
+        ledger = self._ledger(site)
+        with asking("facts"):
+            self._store.settle(ledger, now_ms, PATIENCE_S)
+            return compute_site_indicators(self._store, ledger, window, now_ms)
 
     def trend(self, site: str, indicator: str, days: int | None, now_ms: int) -> TrendLine:
         """Give an indicator by day or by hour. Raises UnknownSite or UnknownIndicator."""
@@ -94,7 +100,10 @@ class SiteNumbers:
             return kept[1]
         ledger = self._ledger(site)
         with asking("facts"):
+            settled = self._store.settle(ledger, now_ms, PATIENCE_S)
             line = self._trend(ledger, indicator, key[2], now_ms)
+        if not settled:
+            return line
         with self._lock:
             if len(self._trends) >= TRENDS_KEPT_MAX:
                 self._trends.clear()

@@ -22,10 +22,6 @@ class Numbers(FactsView, Protocol):
         """Give the newest ledger of every site, by site id."""
         ...
 
-    def ids(self) -> Sequence[str]:
-        """Give the id of every indicator."""
-        ...
-
     def indicator(
         self, site: str, indicator: str, window: str | tuple[int, int] | None, now_ms: int
     ) -> IndicatorResult:
@@ -33,6 +29,10 @@ class Numbers(FactsView, Protocol):
 
         Raises UnknownIndicator or BadWindow.
         """
+        ...
+
+    def indicators(self, site: str, window: str | None, now_ms: int) -> Sequence[IndicatorResult]:
+        """Give every indicator over a named window, None: each over its own default. Raises BadWindow."""
         ...
 
     def trend(self, site: str, indicator: str, days: int | None, now_ms: int) -> "TrendLine":

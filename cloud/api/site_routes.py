@@ -69,8 +69,8 @@ class _SiteRoutes:
 
         def compute() -> list[object]:
             ledger_of(self._services, site)
-            numbers, now_ms = self._services.numbers, self._services.now()
-            return [indicator_json(numbers.indicator(site, one, window, now_ms)) for one in numbers.ids()]
+            found = self._services.numbers.indicators(site, window, self._services.now())
+            return [indicator_json(one) for one in found]
 
         return listing(await asyncio.to_thread(compute))
 

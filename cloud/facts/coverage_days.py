@@ -5,7 +5,7 @@ zones. They are never merged incrementally: a quarter whose poses changed is com
 """
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,10 +19,19 @@ from cloud.facts.coverage import Sight, covered_cells, packed, pose_set, union, 
 from cloud.facts.coverage_zones import Mask, Raster, rasters_of, zones_version
 from cloud.facts.database import coverage_heads, pose_marks, poses, quarter_cells, reading, writing
 from cloud.facts.days import Span, clipped, day_bounds, merged, required_spans
+from cloud.facts.intake import MARK_QUARTER, quarter_mark
 from cloud.facts.ledger import Ledger, Robot, Zone, minutes_of_hours
 
-QUARTERS_PER_TRANSACTION = 300  # bounds how long the processor waits for a reader's computation
+QUARTERS_PER_STEP = 200  # bounds how long a step takes
 Quarters = dict[int, dict[str, bytes]]  # quarter -> map -> packed cells
+_cells = insert(quarter_cells)
+_REPLACE_CELLS = _cells.on_conflict_do_update(set_={"body": _cells.excluded.body})
+_DROP_MARK = sa.delete(pose_marks).where(
+    pose_marks.c.site == sa.bindparam("of_site"),
+    pose_marks.c.device == sa.bindparam("of_device"),
+    pose_marks.c.utc_quarter == sa.bindparam("of_quarter"),
+    pose_marks.c.version == sa.bindparam("of_version"),
+)
 _decode_cells = msgspec.msgpack.Decoder(dict[str, bytes]).decode
 
 
@@ -53,21 +62,52 @@ class CoveredDay:
     cells_required: int
 
 
-def bring_cells_up_to_date(engine: sa.Engine, ledger: Ledger, plans: Plans, before_quarter: int) -> int:
-    """Compute what is missing or marked before a quarter; -> how many quarters were computed."""
-    computed = 0
-    while True:
-        with reading(engine) as connection:
-            if not _has_work(connection, ledger, plans, before_quarter):
-                return computed
+def step_cells(engine: sa.Engine, ledger: Ledger, plans: Plans, before_quarter: int) -> bool:
+    """Compute some of what is missing or marked before a quarter, newest first; False when nothing was.
+
+    Computes without a lock, as `day_work` does, and under the same condition.
+    """
+    site = ledger.site.id
+    version, rasters = plans.of(ledger)
+    with reading(engine) as connection:
+        if not has_cells_to_compute(connection, ledger, version, before_quarter):
+            return False
+        outdated = [robot.device for robot in ledger.robots if not _is_of(connection, site, robot.device, version)]
+    if outdated:
         with writing(engine) as connection:
-            computed += _refresh(connection, ledger, plans, before_quarter)
+            for device in outdated:
+                _begin_version(connection, site, device, version)
+    with reading(engine) as connection:
+        found = _marked(connection, ledger, before_quarter, QUARTERS_PER_STEP)
+        by_device = {robot.device: robot for robot in ledger.robots}
+        rows = []
+        for mark in found:
+            cells = _compute(connection, site, by_device[mark.device], mark.utc_quarter, rasters)
+            body = msgspec.msgpack.encode({name: zlib.compress(bits, 1) for name, bits in cells.items()})
+            rows.append({"site": site, "device": mark.device, "utc_quarter": mark.utc_quarter, "body": body})
+    if rows:
+        done = [
+            {"of_site": site, "of_device": one.device, "of_quarter": one.utc_quarter, "of_version": one.version}
+            for one in found
+        ]
+        with writing(engine) as connection:
+            connection.execute(_REPLACE_CELLS, rows)
+            connection.execute(_DROP_MARK, done)
+    return True
+
+
+def has_cells_to_compute(connection: sa.Connection, ledger: Ledger, version: str, before_quarter: int) -> bool:
+    """Whether a quarter before this one is marked, or the zones are others than those computed for."""
+    outdated = (not _is_of(connection, ledger.site.id, robot.device, version) for robot in ledger.robots)
+    return any(outdated) or bool(_marked(connection, ledger, before_quarter, 1))
 
 
 def quarters_of(engine: sa.Engine, ledger: Ledger, plans: Plans, wanted: range, now_ms: int) -> list[Quarters]:
-    """Cells of each robot of the ledger in these quarters, the running one included."""
+    """Cells of each robot of the ledger in these quarters, the running one included.
+
+    Quarters before it are as they were last computed (`step_cells`).
+    """
     running = now_ms // QUARTER_MS
-    bring_cells_up_to_date(engine, ledger, plans, min(running, wanted.stop))
     _, rasters = plans.of(ledger)
     found = []
     with reading(engine) as connection:
@@ -136,64 +176,22 @@ def _active(raster: Raster, hours: Mapping[str, tuple[Span, ...]], time_ms: int)
     )
 
 
-def _has_work(connection: sa.Connection, ledger: Ledger, plans: Plans, before_quarter: int) -> bool:
-    site = ledger.site.id
-    version, _ = plans.of(ledger)
-    for robot in ledger.robots:
-        head = sa.select(coverage_heads.c.version).where(
-            coverage_heads.c.site == site, coverage_heads.c.device == robot.device
-        )
-        if connection.execute(head).scalar_one_or_none() != version:
-            return True
-        if _marked(connection, site, robot.device, before_quarter, 1):
-            return True
-    return False
-
-
-def _refresh(connection: sa.Connection, ledger: Ledger, plans: Plans, before_quarter: int) -> int:
-    site = ledger.site.id
-    version, rasters = plans.of(ledger)
-    computed = 0
-    for robot in ledger.robots:
-        _begin_version(connection, site, robot.device, version)
-        quarters = _marked(connection, site, robot.device, before_quarter, QUARTERS_PER_TRANSACTION - computed)
-        rows = []
-        for quarter in quarters:
-            cells = _compute(connection, site, robot, quarter, rasters)
-            body = msgspec.msgpack.encode({name: zlib.compress(bits, 1) for name, bits in cells.items()})
-            rows.append({"site": site, "device": robot.device, "utc_quarter": quarter, "body": body})
-        if rows:
-            statement = insert(quarter_cells)
-            connection.execute(statement.on_conflict_do_update(set_={"body": statement.excluded.body}), rows)
-            done = [{"q_site": site, "q_device": robot.device, "q_quarter": quarter} for quarter in quarters]
-            connection.execute(
-                sa.delete(pose_marks).where(
-                    pose_marks.c.site == sa.bindparam("q_site"),
-                    pose_marks.c.device == sa.bindparam("q_device"),
-                    pose_marks.c.utc_quarter == sa.bindparam("q_quarter"),
-                ),
-                done,
-            )
-        computed += len(rows)
-        if computed >= QUARTERS_PER_TRANSACTION:
-            break
-    return computed
+def _is_of(connection: sa.Connection, site: str, device: str, version: str) -> bool:
+    mine = (coverage_heads.c.site == site) & (coverage_heads.c.device == device)
+    return connection.execute(sa.select(coverage_heads.c.version).where(mine)).scalar_one_or_none() == version
 
 
 def _begin_version(connection: sa.Connection, site: str, device: str, version: str) -> None:
     """New zones: all that was computed is forgotten and every quarter with poses is marked."""
-    mine = (coverage_heads.c.site == site) & (coverage_heads.c.device == device)
-    if connection.execute(sa.select(coverage_heads.c.version).where(mine)).scalar_one_or_none() == version:
-        return
     connection.execute(sa.delete(quarter_cells).where(quarter_cells.c.site == site, quarter_cells.c.device == device))
     quarters = sa.select(poses.c.utc_quarter).where(poses.c.site == site, poses.c.device == device).distinct()
     rows = [
-        {"site": site, "device": device, "utc_quarter": one}
+        quarter_mark(site, device, one)
         for quarter in connection.execute(quarters).scalars().all()
         for one in (quarter, quarter + 1)
     ]
     if rows:
-        connection.execute(insert(pose_marks).on_conflict_do_nothing(), rows)
+        connection.execute(MARK_QUARTER, rows)
     statement = insert(coverage_heads)
     connection.execute(
         statement.on_conflict_do_update(set_={"version": version}),
@@ -201,10 +199,13 @@ def _begin_version(connection: sa.Connection, site: str, device: str, version: s
     )
 
 
-def _marked(connection: sa.Connection, site: str, device: str, before_quarter: int, limit: int) -> list[int]:
-    where = (pose_marks.c.site == site) & (pose_marks.c.device == device) & (pose_marks.c.utc_quarter < before_quarter)
-    chosen = sa.select(pose_marks.c.utc_quarter).where(where).order_by(pose_marks.c.utc_quarter).limit(limit)
-    return list(connection.execute(chosen).scalars())
+def _marked(
+    connection: sa.Connection, ledger: Ledger, before_quarter: int, limit: int
+) -> "Sequence[sa.Row[tuple[object, ...]]]":
+    """Marks of the robots of the ledger, newest first."""
+    mine = (pose_marks.c.site == ledger.site.id) & pose_marks.c.device.in_([one.device for one in ledger.robots])
+    chosen = sa.select(pose_marks).where(mine, pose_marks.c.utc_quarter < before_quarter)
+    return connection.execute(chosen.order_by(pose_marks.c.utc_quarter.desc()).limit(limit)).all()
 
 
 def _compute(

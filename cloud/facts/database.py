@@ -8,16 +8,22 @@ ignored. What is derived (`device_days`, `quarter_cells`) can be deleted at any 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-BUSY_TIMEOUT_MS = 10_000  # a writer waits this long for another one before it gives up
+BUSY_TIMEOUT_MS = 10_000  # a writer waits this long for one of another process before it gives up
 WHOLE_LOG = ""  # the "site" of rows that belong to the log and not to one site
 
 metadata = sa.MetaData()
+
+# Writers of this process queue here: SQLite's own waiting is polling, and a writer that polls beside busy ones starves.
+_writers: "WeakKeyDictionary[sa.Engine, Lock]" = WeakKeyDictionary()
+_writers_known = Lock()
 
 
 def _key(name: str, kind: type[sa.types.TypeEngine[Any]] = sa.String) -> "sa.Column[Any]":
@@ -92,9 +98,10 @@ ledgers = sa.Table(
 
 # --- derived --------------------------------------------------------------------------------------------
 
-# Between from_ms and to_ms something about this device changed ("*": about the runs of its site).
+# Between from_ms and to_ms something about this device changed ("*": about the runs of its site). `version` grows
+# with every change, so that who computed the days meanwhile sees whether that was all.
 marks = sa.Table("marks", metadata, _key("site"), _key("device"), _key("utc_day", sa.Integer), _big("from_ms"),
-                 _big("to_ms"))  # fmt: skip
+                 _big("to_ms"), _big("version"))  # fmt: skip
 
 # States of a device in one local day (proleptic ordinal), and what it carries into the next.
 device_days = sa.Table("device_days", metadata, _key("site"), _key("device"), _key("day", sa.Integer),
@@ -106,7 +113,8 @@ device_heads = sa.Table("device_heads", metadata, _key("site"), _key("device"), 
 
 # Quarter hours of a robot whose poses changed since their cells were computed, and the cells, for one version of
 # the zones each.
-pose_marks = sa.Table("pose_marks", metadata, _key("site"), _key("device"), _key("utc_quarter", sa.Integer))
+pose_marks = sa.Table("pose_marks", metadata, _key("site"), _key("device"), _key("utc_quarter", sa.Integer),
+                      _big("version"))  # fmt: skip
 quarter_cells = sa.Table("quarter_cells", metadata, _key("site"), _key("device"), _key("utc_quarter", sa.Integer),
                          _blob("body"))  # fmt: skip
 coverage_heads = sa.Table("coverage_heads", metadata, _key("site"), _key("device"), _text("version"))
@@ -122,8 +130,20 @@ set_aside = sa.Table(
 
 # --- records --------------------------------------------------------------------------------------------
 
-alerts = sa.Table("alerts", metadata, _key("site"), _key("id"), _big("opened_ms"), _text("condition"),
-                  _text("handling"), _blob("body"))  # fmt: skip
+# An alert as it stands.
+alert_records = sa.Table(
+    "alert_records", metadata, _key("site"), _key("id"), _text("rule"), _text("thing"), _text("severity"),
+    _text("condition"), _text("handling"), sa.Column("historical", sa.Boolean, nullable=False), _big("last_ms"),
+    sa.Column("version", sa.Integer, nullable=False), _blob("body"),
+    sa.Index("alert_records_by_id", "id"),
+    sa.Index("alert_records_by_handling", "handling", "historical", "id"),
+)  # fmt: skip
+
+# What was done to each alert, append-only.
+alert_entries = sa.Table(
+    "alert_entries", metadata, _key("site"), _key("alert"), _key("version", sa.Integer), _text("kind"), _big("at_ms"),
+    _big("recorded_ms"), _text("actor"), _text("note"),
+)  # fmt: skip
 
 
 def open_database(path: Path) -> sa.Engine:
@@ -149,8 +169,14 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """One transaction that has the write lock from its first statement on; commits at the end."""
-    with engine.connect() as plain:
+    """One transaction that has the write lock from its first statement on; commits at the end.
+
+    Transactions of this process wait for each other however long one takes, so keep them short: compute before.
+    They do not nest.
+    """
+    with _writers_known:
+        turn = _writers.setdefault(engine, Lock())
+    with turn, engine.connect() as plain:
         connection = plain.execution_options(gatehouse_writes=True)
         with connection.begin():
             yield connection

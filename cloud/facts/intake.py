@@ -44,7 +44,7 @@ Mark = tuple[str, int, int]
 # Statements are made once: making one costs more than running it.
 _INSERT = {
     table: insert(table).on_conflict_do_nothing()
-    for table in (claims, poses, pose_marks, profiles, inventories, device_infos, stops, losses)
+    for table in (claims, poses, profiles, inventories, device_infos, stops, losses)
 }
 _NEW_RUN = sa.insert(runs)
 _SAME_EPOCH = (
@@ -73,8 +73,11 @@ WIDEN_MARK = _mark.on_conflict_do_update(
     set_={
         "from_ms": sa.func.min(marks.c.from_ms, _mark.excluded.from_ms),
         "to_ms": sa.func.max(marks.c.to_ms, _mark.excluded.to_ms),
+        "version": marks.c.version + 1,
     }
 )
+MARK_QUARTER = insert(pose_marks).on_conflict_do_update(set_={"version": pose_marks.c.version + 1})
+FIRST_VERSION = 1  # of a mark
 
 
 def store_facts(connection: sa.Connection, facts: FrameFacts) -> bool:
@@ -171,8 +174,7 @@ def _reach_row(site: str, block: ClaimBlock, claim: Claim) -> dict[str, object]:
 
 def _mark_quarters(connection: sa.Connection, site: str, device: str, quarter: int) -> None:
     # A quarter's first leg begins at the last pose of the quarter before.
-    rows = [{"site": site, "device": device, "utc_quarter": one} for one in (quarter, quarter + 1)]
-    connection.execute(_INSERT[pose_marks], rows)
+    connection.execute(MARK_QUARTER, [quarter_mark(site, device, one) for one in (quarter, quarter + 1)])
 
 
 def _store_stops(connection: sa.Connection, site: str, found: Iterable[Stop]) -> Iterator[Mark]:
@@ -222,8 +224,16 @@ def _store_marks(connection: sa.Connection, site: str, changed: Iterable[Mark]) 
         place = (device, from_ms // DAY_MS)
         low, high = merged.get(place, (from_ms, to_ms))
         merged[place] = (min(low, from_ms), max(high, to_ms))
-    rows = [
-        {"site": site, "device": device, "utc_day": day, "from_ms": low, "to_ms": high}
-        for (device, day), (low, high) in merged.items()
-    ]
+    rows = [day_mark(site, device, day, (low, high)) for (device, day), (low, high) in merged.items()]
     connection.execute(WIDEN_MARK, rows)
+
+
+def day_mark(site: str, device: str, utc_day: int, span: tuple[int, int]) -> dict[str, object]:
+    """A row for `WIDEN_MARK`."""
+    return {"site": site, "device": device, "utc_day": utc_day, "from_ms": span[0], "to_ms": span[1],
+            "version": FIRST_VERSION}  # fmt: skip
+
+
+def quarter_mark(site: str, device: str, quarter: int) -> dict[str, object]:
+    """A row for `MARK_QUARTER`."""
+    return {"site": site, "device": device, "utc_quarter": quarter, "version": FIRST_VERSION}

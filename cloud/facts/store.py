@@ -5,14 +5,16 @@ Everything here blocks (SQLite); safe to call from several threads.
 
 from collections.abc import Iterable
 from threading import Lock
+from time import monotonic
 
 import sqlalchemy as sa
 
 from cloud.facts.claims import QUARTER_MS
-from cloud.facts.coverage_days import CoveredDay, Plans, covered_day, quarters_of
+from cloud.facts.coverage_days import CoveredDay, Plans, covered_day, has_cells_to_compute, quarters_of, step_cells
 from cloud.facts.coverage_zones import Raster
 from cloud.facts.database import reading
-from cloud.facts.days import days_between
+from cloud.facts.day_work import has_days_to_compute, step_days
+from cloud.facts.days import day_bounds, day_of, days_between
 from cloud.facts.device_days import device_timelines
 from cloud.facts.inputs import current_ledger, ledger_version, sites_with_ledger
 from cloud.facts.ledger import Ledger
@@ -21,10 +23,16 @@ from cloud.facts.timelines import Timeline
 
 
 class FactStore:
-    """Reads one database. Keeps parsed ledgers and profiles; what it answers depends on the database only."""
+    """Reads one database and keeps what is derived in it up to date. One for a database (see `day_work`).
 
-    def __init__(self, engine: sa.Engine) -> None:
+    Keeps parsed ledgers and profiles; what it answers depends on the database only. An eager one derives all that it
+    needs before it answers; the other answers from what is derived already, until somebody calls `settle`.
+    """
+
+    def __init__(self, engine: sa.Engine, *, eager: bool = True) -> None:
         self.engine = engine
+        self._eager = eager
+        self._deriving = Lock()
         self.profiles = Profiles()
         self._plans = Plans()
         self._ledgers: dict[str, tuple[int, Ledger]] = {}
@@ -55,6 +63,8 @@ class FactStore:
     ) -> dict[str, Timeline]:
         """As `device_days.device_timelines`, for the site of this ledger. `to_ms` must not lie ahead of now."""
         site = ledger.site
+        if self._eager:
+            self.settle(ledger, to_ms)
         return device_timelines(
             self.engine, site.id, site.time_zone, (from_ms, to_ms), known=self.profiles, devices=devices
         )
@@ -67,6 +77,8 @@ class FactStore:
         self, ledger: Ledger, from_ms: int, to_ms: int, now_ms: int, *, passes: bool = False
     ) -> list[CoveredDay]:
         """What robots saw on each local day that [from_ms, to_ms) touches, within it. Whole quarter hours count."""
+        if self._eager:
+            self.settle(ledger, max(from_ms, now_ms))
         rasters = self.rasters(ledger)
         wanted = range(from_ms // QUARTER_MS, -(-to_ms // QUARTER_MS))
         robots = quarters_of(self.engine, ledger, self._plans, wanted, now_ms)
@@ -74,3 +86,38 @@ class FactStore:
             covered_day(ledger, rasters, day, (from_ms, to_ms), robots, passes=passes)
             for day in days_between(from_ms, to_ms, ledger.site.time_zone)
         ]
+
+    def settle(self, ledger: Ledger, now_ms: int, patience_s: float | None = None) -> bool:
+        """Derive what is missing or out of date before now: everything, or about as long as patience lasts.
+
+        Gives whether everything is derived.
+        """
+        until = None if patience_s is None else monotonic() + patience_s
+        while True:
+            if not self._deriving.acquire(timeout=-1 if until is None else max(until - monotonic(), 0)):
+                return False
+            try:
+                more = self._step(ledger, now_ms)
+            finally:
+                self._deriving.release()
+            if not more:
+                return True
+            if until is not None and monotonic() >= until:
+                return False
+
+    def is_settled(self, ledger: Ledger, to_ms: int) -> bool:
+        """Whether what lies before a moment is derived from all that arrived; its own day and quarter never are."""
+        version, _ = self._plans.of(ledger)
+        day = day_of(to_ms - 1, ledger.site.time_zone)
+        before_ms = day_bounds(day, ledger.site.time_zone)[0]
+        with reading(self.engine) as connection:
+            return not (
+                has_days_to_compute(connection, ledger.site.id, ledger.site.time_zone, day, before_ms)
+                or has_cells_to_compute(connection, ledger, version, to_ms // QUARTER_MS)
+            )
+
+    def _step(self, ledger: Ledger, now_ms: int) -> bool:
+        site = ledger.site
+        today = day_of(now_ms - 1, site.time_zone)
+        more = step_days(self.engine, site.id, site.time_zone, today, self.profiles)
+        return step_cells(self.engine, ledger, self._plans, now_ms // QUARTER_MS) or more

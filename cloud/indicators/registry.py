@@ -4,7 +4,8 @@ All functions block. A site is named by its ledger (`FactStore.ledger`).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from devices.states import SpaceState
 DATA_COVERAGE = "data.coverage"
 DEFAULT_WINDOWS = {INTACT_RATE: "24h", COVERAGE: "today", OCCUPANCY: "24h", DATA_COVERAGE: "24h"}
 
+_Found = TypeVar("_Found")
 AnyWindow = str | Window | tuple[int, int] | None
 
 
@@ -54,6 +56,7 @@ class _Asked:
     ledger: Ledger
     window: Window
     now_ms: int
+    known: dict[object, Any] = field(default_factory=dict)  # what was looked up for this question already
 
 
 def indicator_ids() -> tuple[str, ...]:
@@ -67,16 +70,34 @@ def compute_indicator(
     """One indicator of a site.
 
     `window` is a name (`24h`, `today`, `month`, `now`), [from, to) in Unix ms UTC, or None for the indicator's own
-    default. Raises UnknownIndicator or BadWindow.
+    default. It is not final while something of its window is still to be derived. Raises UnknownIndicator or BadWindow.
     """
-    if indicator not in _COMPUTE:
-        raise UnknownIndicator(f"there is no indicator {indicator!r}; there are {', '.join(_COMPUTE)}")
-    return _COMPUTE[indicator](_Asked(store, ledger, _window(ledger, indicator, window, now_ms), now_ms))
+    return _computed(indicator, _Asked(store, ledger, _window(ledger, indicator, window, now_ms), now_ms))
 
 
 def compute_site_indicators(store: FactStore, ledger: Ledger, window: AnyWindow, now_ms: int) -> list[IndicatorResult]:
     """Every indicator of a site over one window (None: each over its own default)."""
-    return [compute_indicator(store, ledger, indicator, window, now_ms) for indicator in _COMPUTE]
+    known: dict[object, Any] = {}
+    return [
+        _computed(indicator, _Asked(store, ledger, _window(ledger, indicator, window, now_ms), now_ms, known))
+        for indicator in _COMPUTE
+    ]
+
+
+def _computed(indicator: str, asked: _Asked) -> IndicatorResult:
+    result = _COMPUTE[indicator](asked)
+    if result.final and not asked.store.is_settled(asked.ledger, asked.window.to_ms):
+        return replace(result, final=False)
+    return result
+
+
+def _once(asked: _Asked, look: Callable[[_Asked], _Found]) -> _Found:
+    """What a look at the facts finds; several indicators of one question share it."""
+    key = (look, asked.window)
+    if key not in asked.known:
+        asked.known[key] = look(asked)
+    found: _Found = asked.known[key]
+    return found
 
 
 def equipment_overview(store: FactStore, ledger: Ledger, now_ms: int) -> list[Overview]:
@@ -133,6 +154,8 @@ def coverage_by_day(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int, 
 
 
 def _window(ledger: Ledger, indicator: str, window: AnyWindow, now_ms: int) -> Window:
+    if indicator not in _COMPUTE:
+        raise UnknownIndicator(f"there is no indicator {indicator!r}; there are {', '.join(_COMPUTE)}")
     if window is None:
         window = DEFAULT_WINDOWS[indicator]
     if isinstance(window, str):
@@ -160,7 +183,7 @@ def _equipment_timelines(asked: _Asked) -> list[Timeline]:
 
 
 def _intact_rate(asked: _Asked) -> IndicatorResult:
-    tallies = [tally(timeline) for timeline in _equipment_timelines(asked)]
+    tallies = [tally(timeline) for timeline in _once(asked, _equipment_timelines)]
     return intact_rate(tallies, asked.window, asked.ledger.target(INTACT_RATE), asked.now_ms)
 
 
@@ -179,7 +202,7 @@ def _patrol_days(asked: _Asked) -> list[PatrolDay]:
 
 
 def _robot_coverage(asked: _Asked) -> IndicatorResult:
-    return coverage_result(_patrol_days(asked), asked.window, asked.ledger.target(COVERAGE), asked.now_ms)
+    return coverage_result(_once(asked, _patrol_days), asked.window, asked.ledger.target(COVERAGE), asked.now_ms)
 
 
 def _spaces(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int) -> Mapping[str, Timeline]:
@@ -196,14 +219,14 @@ def _occupancy(asked: _Asked) -> Occupancy:
 
 
 def _parking(asked: _Asked) -> IndicatorResult:
-    return occupancy_result(_occupancy(asked), asked.window, asked.ledger.target(OCCUPANCY), asked.now_ms)
+    return occupancy_result(_once(asked, _occupancy), asked.window, asked.ledger.target(OCCUPANCY), asked.now_ms)
 
 
 def _data_coverage(asked: _Asked) -> IndicatorResult:
     """Known / (known + unknown) time of equipment, spaces, and robots in required hours, pooled."""
-    equipment = sum((tally(timeline) for timeline in _equipment_timelines(asked)), Tally())
-    spaces = _occupancy(asked) if asked.window.from_ms < asked.window.to_ms else Occupancy(0, 0, 0)
-    robots = _patrol_days(asked)
+    equipment = sum((tally(timeline) for timeline in _once(asked, _equipment_timelines)), Tally())
+    spaces = _once(asked, _occupancy) if asked.window.from_ms < asked.window.to_ms else Occupancy(0, 0, 0)
+    robots = _once(asked, _patrol_days)
     lost = sum(day.lost_ms for day in robots)
     known = equipment.up_ms + equipment.down_ms + spaces.known + sum(day.robot_ms for day in robots) - lost
     total = known + equipment.unknown_ms + spaces.unknown + lost

@@ -39,9 +39,6 @@ class MadeUp:
     def sites(self) -> Sequence[Ledger]:
         return [self._ledger]
 
-    def ids(self) -> Sequence[str]:
-        return ["equipment.intact_rate"]
-
     def ledger(self, site: str) -> Ledger | None:
         if self.crash:
             raise ZeroDivisionError
@@ -63,6 +60,9 @@ class MadeUp:
         return IndicatorResult(
             indicator, share, share, share, Fraction(1), Verdict.PASS, Fraction(49, 50), 99, 100, "ms", span
         )
+
+    def indicators(self, site: str, window: str | None, now_ms: int) -> Sequence[IndicatorResult]:
+        return [self.indicator(site, "equipment.intact_rate", window, now_ms)]
 
     def trend(self, site: str, indicator: str, days: int | None, now_ms: int) -> TrendLine:
         return TrendLine("day", 0.98, [(now_ms - 86_400_000 * back, None) for back in range(days or 7)])

@@ -8,15 +8,29 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-TEXT, BIG, INT, BLOB, REAL = sa.String, sa.BigInteger, sa.Integer, sa.LargeBinary, sa.Float
+TEXT, BIG, INT, BLOB, REAL, FLAG = sa.String, sa.BigInteger, sa.Integer, sa.LargeBinary, sa.Float, sa.Boolean
 
 Columns = dict[str, type[sa.types.TypeEngine[Any]]]
 
 # Table -> its primary key, its other columns; a name that ends in "?" may be null.
 TABLES: dict[str, tuple[Columns, Columns]] = {
-    "alerts": (
+    "alert_entries": (
+        {"site": TEXT, "alert": TEXT, "version": INT},
+        {"kind": TEXT, "at_ms": BIG, "recorded_ms": BIG, "actor": TEXT, "note": TEXT},
+    ),
+    "alert_records": (
         {"site": TEXT, "id": TEXT},
-        {"opened_ms": BIG, "condition": TEXT, "handling": TEXT, "body": BLOB},
+        {
+            "rule": TEXT,
+            "thing": TEXT,
+            "severity": TEXT,
+            "condition": TEXT,
+            "handling": TEXT,
+            "historical": FLAG,
+            "last_ms": BIG,
+            "version": INT,
+            "body": BLOB,
+        },
     ),
     "claims": (
         {"site": TEXT, "device": TEXT, "utc_day": INT, "gateway": TEXT, "epoch": BLOB, "seq": BIG},
@@ -52,11 +66,11 @@ TABLES: dict[str, tuple[Columns, Columns]] = {
     ),
     "marks": (
         {"site": TEXT, "device": TEXT, "utc_day": INT},
-        {"from_ms": BIG, "to_ms": BIG},
+        {"from_ms": BIG, "to_ms": BIG, "version": BIG},
     ),
     "pose_marks": (
         {"site": TEXT, "device": TEXT, "utc_quarter": INT},
-        {},
+        {"version": BIG},
     ),
     "poses": (
         {"site": TEXT, "device": TEXT, "utc_quarter": INT, "gateway": TEXT, "epoch": BLOB, "seq": BIG},
@@ -92,12 +106,20 @@ TABLES: dict[str, tuple[Columns, Columns]] = {
     ),
 }
 
+# Index -> its table and columns.
+INDICES = {
+    "alert_records_by_id": ("alert_records", ["id"]),
+    "alert_records_by_handling": ("alert_records", ["handling", "historical", "id"]),
+}
+
 
 def upgrade() -> None:
     for table, (key, rest) in TABLES.items():
         keys = [sa.Column(name, kind(), nullable=False) for name, kind in key.items()]
         others = [sa.Column(name.rstrip("?"), kind(), nullable=name.endswith("?")) for name, kind in rest.items()]
         op.create_table(table, *keys, *others, sa.PrimaryKeyConstraint(*key))
+    for index, (table, columns) in INDICES.items():
+        op.create_index(index, table, columns)
 
 
 def downgrade() -> None:
