@@ -125,16 +125,20 @@ def _read_secret(path: Path) -> str:
 def load_document(path: Path | str, model: type[M]) -> M:
     """Read and check a file. Raises ConfigurationError with every problem found."""
     path = Path(path)
+    return parse_document(read_text(path), str(path), model, folder=path.parent)
+
+
+def read_text(path: Path) -> str:
+    """The text of a configuration file, of which too much is not read. Raises ConfigurationError."""
     try:
         with path.open("rb") as file:
             data = file.read(DOCUMENT_BYTES_MAX + 1)
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except OSError as error:
         raise ConfigurationError([Problem(str(path), 0, 0, f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigurationError([Problem(str(path), line, 1, "is not UTF-8 text")]) from error
-    return parse_document(text, str(path), model, folder=path.parent)
 
 
 def parse_document(
@@ -160,6 +164,13 @@ def parse_document(
     if mistakes:
         raise ConfigurationError(sorted(mistakes, key=lambda problem: (problem.line, problem.column))[:PROBLEMS_MAX])
     return document
+
+
+def locate(text: str, file_name: str, mistakes: Iterable[Mistake]) -> list[Problem]:
+    """Where in a document's text such mistakes stand. For checks that need more than the document itself."""
+    root, _ = _compose(text, file_name)
+    places = _Places(file_name, root)
+    return [places.problem(mistake) for mistake in mistakes]
 
 
 def _compose(text: str, file_name: str) -> tuple[Node, Any]:

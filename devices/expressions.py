@@ -1,8 +1,9 @@
 """The language of state rules: conditions over the points of one device (design.md section 7).
 
 Point ids, finite numbers, labels of enumerations in quotes, comparisons, `and or not`, `abs(p)`, `bit(p, n)`,
-`any_bit(p, 0, 1, 5)`. Three-valued (Kleene): a point that is missing, None or NaN is unknown, and a condition is
-unknown when its truth hangs on what is unknown. Parsed with `ast` and a white list; nothing is ever executed.
+`any_bit(p, 0, 1, 5)`, `any_nibble(p, 3, 4)` (whether one of the 4-bit fields holds 3 or 4). Three-valued (Kleene): a
+point that is missing, None or NaN is unknown, and a condition is unknown when its truth hangs on what is unknown.
+Parsed with `ast` and a white list; nothing is ever executed.
 """
 
 import ast
@@ -17,7 +18,8 @@ TEXT_CHARACTERS_MAX = 1000
 DEPTH_MAX = 20
 NODES_MAX = 200
 BIT_MAX = 52  # float64 holds integers exactly up to 2**53
-RESERVED = frozenset({"abs", "bit", "any_bit"})
+NIBBLE_MAX = 15
+RESERVED = frozenset({"abs", "bit", "any_bit", "any_nibble"})
 
 Values = Mapping[str, float | None]
 Truth = bool | None
@@ -132,6 +134,8 @@ class _Compiler:
                 return self._named(node)
             case ast.Call(func=ast.Name(id="bit" | "any_bit")):
                 return self._bits(node)
+            case ast.Call(func=ast.Name(id="any_nibble")):
+                return self._nibbles(node)
         raise self._mistake(node, "expected a condition: a point, a comparison, bit(point, n), and, or, not")
 
     def _comparison(self, node: ast.Compare, depth: int) -> Condition:
@@ -195,10 +199,22 @@ class _Compiler:
                 return _masked(self._point(named), mask)
         raise self._mistake(node, "expected bit(point, n) or any_bit(point, n, ...)")
 
+    def _nibbles(self, node: ast.Call) -> Condition:
+        match node:
+            case ast.Call(args=[ast.Name() as named, *wanted], keywords=[]) if wanted:
+                for number in wanted:
+                    self._count(number, 0)
+                numbers = frozenset(self._whole(number, 1, NIBBLE_MAX, "a value of four bits") for number in wanted)
+                return _nibbled(self._point(named), numbers)
+        raise self._mistake(node, "expected any_nibble(point, value, ...)")
+
     def _bit_number(self, node: ast.expr) -> int:
-        if isinstance(node, ast.Constant) and type(node.value) is int and 0 <= node.value <= BIT_MAX:
+        return self._whole(node, 0, BIT_MAX, "a bit number")
+
+    def _whole(self, node: ast.expr, least: int, largest: int, what: str) -> int:
+        if isinstance(node, ast.Constant) and type(node.value) is int and least <= node.value <= largest:
             return node.value
-        raise self._mistake(node, f"a bit number is a whole number from 0 to {BIT_MAX}")
+        raise self._mistake(node, f"{what} is a whole number from {least} to {largest}")
 
     def _point(self, node: ast.Name) -> str:
         if node.id not in self._points:
@@ -297,6 +313,19 @@ def _masked(point: str, mask: int) -> Condition:
     def condition(values: Values) -> Truth:
         found = values.get(point)
         return None if found is None or not math.isfinite(found) else int(found) & mask != 0
+
+    return condition
+
+
+def _nibbled(point: str, wanted: frozenset[int]) -> Condition:
+    def condition(values: Values) -> Truth:
+        found = values.get(point)
+        if found is None or not math.isfinite(found):
+            return None
+        rest = abs(int(found))
+        while rest and rest & NIBBLE_MAX not in wanted:
+            rest >>= 4
+        return rest != 0
 
     return condition
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from devices.document import Mistake, Section
 from devices.errors import Permanent
 from devices.expressions import RESERVED
-from devices.units import conversion
+from devices.units import CONVERSIONS, conversion
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -76,7 +76,8 @@ _INTEGER_BITS = {"u16": 16, "s16": 16, "u32": 32, "s32": 32, "u64": 64, "s64": 6
 class Point(Section):
     """One value of a device. A point with a unit is analogue, one without is discrete.
 
-    Canonical value = (raw * scale + offset), in `unit`, turned into the canonical unit.
+    Canonical value = (raw * scale + offset), in `unit`, turned into the canonical unit. With `scale_from` (the id of
+    another point, a SunSpec scale factor) it is that times ten to the power of the other point's value.
     """
 
     id: PointId
@@ -89,6 +90,7 @@ class Point(Section):
     byte_order: Literal["big", "little"] = "big"
     scale: float = 1.0
     offset: float = 0.0
+    scale_from: PointId | None = None
     unit: str = ""
     invalid: tuple[int, ...] = ()
     enum: dict[int, str] = Field(default_factory=dict)
@@ -118,6 +120,11 @@ class Point(Section):
         return {label: float(number) for number, label in self.enum.items()}
 
 
+def conversion_moves(unit: str) -> bool:
+    """Whether turning a known unit into its canonical one adds something (kelvin to degrees Celsius)."""
+    return unit in CONVERSIONS and CONVERSIONS[unit].offset != 0
+
+
 def point_mistakes(
     point: Point, index: int, poll_classes: Collection[str], address_base: int | None
 ) -> Iterable[Mistake]:
@@ -140,6 +147,8 @@ def point_mistakes(
         yield at("deadband", "a deadband needs a unit: a point without one is discrete and reports every change")
     if point.is_text and point.unit:
         yield at("unit", "a text has no unit")
+    if point.scale_from is not None and (point.offset or not point.unit or conversion_moves(point.unit)):
+        yield at("scale_from", "a point scaled by another needs a unit and no offset")
     if len(set(point.enum.values())) != len(point.enum):
         yield at("enum", "two numbers have the same label")
     found = _mqtt_point(point) if address_base is None else _modbus_point(point, address_base)

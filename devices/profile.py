@@ -4,21 +4,32 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from devices.document import Mistake, Section, parse_document
+from devices.document import Mistake, Section, parse_document, read_text
+from devices.errors import ConfigurationError, Problem
 from devices.expressions import Expression, ExpressionMistake, compile_expression
 from devices.messages.json_mapping import parse_path
 from devices.point import Duration, Function, Hold, Id, Point, PointType, point_mistakes
 from devices.reading import Series
 from devices.records import DeviceInfo, ProfileText
-from devices.states import ROBOT_STATE_POINTS, SPACE_STATE_POINTS, StateRules
+from devices.states import BANK_STATE_PREFIX, ROBOT_STATE_POINTS, SPACE_STATE_POINTS, StateRules
 
-__all__ = ["Function", "LoadedProfile", "Point", "PointType", "Profile", "load_profiles", "parse_profile"]
+__all__ = [
+    "Function",
+    "LoadedProfile",
+    "Point",
+    "PointType",
+    "Profile",
+    "known_profiles",
+    "load_profile",
+    "load_profiles",
+    "parse_profile",
+]
 
 PROFILES_FOLDER = Path(__file__).parent / "profiles"
 POINTS_MAX = 2000
@@ -66,7 +77,7 @@ class Mqtt(Section):
     """Which messages the device sends. `lorawan` is ChirpStack v4 or The Things Stack v3, told apart by shape."""
 
     message: Literal["vda5050", "lorawan", "json"]
-    codec: Literal["nwave-nps405", "nwave-nps310", "bosch-tps110"] | None = None
+    codec: Literal["nwave-nps405", "nwave-nps405-v1", "nwave-nps310", "bosch-tps110"] | None = None
     time: str | None = None  # json: path of the time of measurement, RFC 3339 or Unix s or ms
 
 
@@ -83,7 +94,8 @@ class Profile(Section):
     """A product. `hold_s` is required for devices that push."""
 
     id: Id
-    kind: Literal["equipment", "robot", "space"] = "equipment"
+    product: str = ""
+    kind: Literal["equipment", "robot", "space", "space-bank"] = "equipment"
     source: Source
     tags: Tags = Tags()
     modbus: Modbus | None = None
@@ -104,8 +116,25 @@ class Profile(Section):
                 yield Mistake(("points", index, "id"), f"the point {point.id!r} stands here twice")
             seen.add(point.id)
             yield from point_mistakes(point, index, self.poll, base)
+        yield from self._scale_mistakes()
         _, mistakes = _compile_rules(self)
         yield from mistakes
+
+    def _scale_mistakes(self) -> Iterable[Mistake]:
+        """A scale factor must come with what it scales: in one read that is never split."""
+        points = {point.id: point for point in self.points}
+        blocks = self.modbus.exact_blocks if self.modbus is not None else ()
+        for index, point in enumerate(self.points):
+            if point.scale_from is None:
+                continue
+            factor = points.get(point.scale_from)
+            if factor is None or factor.unit or factor.is_text:
+                yield Mistake(("points", index, "scale_from"), f"{point.scale_from!r} is no point without a unit")
+            elif (factor.function, factor.poll) != (point.function, point.poll) or not any(
+                _inside(first, count, point) and _inside(first, count, factor) for first, count in blocks
+            ):
+                message = f"{point.id} and {factor.id} must share function, poll class and one of the exact_blocks"
+                yield Mistake(("points", index, "scale_from"), message)
 
     def _transport_mistakes(self) -> Iterable[Mistake]:
         if (self.modbus is None) == (self.mqtt is None):
@@ -127,15 +156,24 @@ class Profile(Section):
 
     def _kind_mistakes(self) -> Iterable[Mistake]:
         known = {point.id for point in self.points}
-        missing = sorted(_fixed_state_points(self.kind) - known)
+        missing = sorted(_fixed_state_points(self) - known)
         if missing:
             yield Mistake(("points",), f"a {self.kind} needs the points {', '.join(missing)}")
+        if self.kind == "space-bank" and not _fixed_state_points(self):
+            yield Mistake(("points",), f"a space-bank needs points {BANK_STATE_PREFIX}1, {BANK_STATE_PREFIX}2, ...")
         if self.kind != "equipment" and self.states is not None:
             yield Mistake(("states",), f"a {self.kind} has fixed state rules")
 
 
-def _fixed_state_points(kind: str) -> frozenset[str]:
-    return {"robot": ROBOT_STATE_POINTS, "space": SPACE_STATE_POINTS}.get(kind, frozenset())
+def _inside(first: int, count: int, point: Point) -> bool:
+    address = point.address if point.address is not None else -1
+    return first <= address and address + point.registers <= first + count
+
+
+def _fixed_state_points(profile: Profile) -> frozenset[str]:
+    if profile.kind == "space-bank":
+        return frozenset(point.id for point in profile.points if point.id.startswith(BANK_STATE_PREFIX))
+    return {"robot": ROBOT_STATE_POINTS, "space": SPACE_STATE_POINTS}.get(profile.kind, frozenset())
 
 
 def _compile_rules(profile: Profile) -> tuple[StateRules | None, list[Mistake]]:
@@ -174,7 +212,7 @@ class LoadedProfile:
 
     @property
     def kind(self) -> str:
-        """equipment, robot or space."""
+        """equipment, robot, space or space-bank."""
         return self.profile.kind
 
     @property
@@ -190,7 +228,7 @@ class LoadedProfile:
     @cached_property
     def state_points(self) -> frozenset[str]:
         """The points that decide the state: named by a rule, or fixed for robots and spaces."""
-        return self.rules.points if self.rules is not None else _fixed_state_points(self.kind)
+        return self.rules.points if self.rules is not None else _fixed_state_points(self.profile)
 
     @cached_property
     def discrete_points(self) -> frozenset[str]:
@@ -265,6 +303,11 @@ def parse_profile(text: str, name: str) -> LoadedProfile:
     return LoadedProfile(profile, text, hashlib.sha256(text.encode()).hexdigest(), rules)
 
 
+def load_profile(path: Path) -> LoadedProfile:
+    """The profile in a file. Raises ConfigurationError with every problem."""
+    return parse_profile(read_text(path), str(path))
+
+
 def _from_zero(profile: Profile, modbus: Modbus) -> Profile:
     base = modbus.address_base
     points = tuple(point.model_copy(update={"address": (point.address or 0) - base}) for point in profile.points)
@@ -276,5 +319,43 @@ def _from_zero(profile: Profile, modbus: Modbus) -> Profile:
 
 def load_profiles(folder: Path = PROFILES_FOLDER) -> dict[str, LoadedProfile]:
     """The profiles of a folder (by default the packaged ones), by id. Raises ConfigurationError."""
-    loaded = [parse_profile(path.read_text("utf-8"), path.name) for path in sorted(folder.glob("*.yaml"))]
-    return {profile.id: profile for profile in loaded}
+    return dict(_packaged() if folder == PROFILES_FOLDER else _profiles_in(folder))
+
+
+def known_profiles(own: Path | None) -> dict[str, LoadedProfile]:
+    """The packaged profiles and those of a site's own folder, by id.
+
+    Raises ConfigurationError, also when an own profile has the id of a packaged one: an id means one thing.
+    """
+    known = load_profiles()
+    found = {} if own is None else _profiles_in(own)
+    taken = [
+        Problem(str(own), 0, 0, f"the id {name!r} is that of a packaged profile") for name in found if name in known
+    ]
+    if taken:
+        raise ConfigurationError(taken)
+    return known | found
+
+
+@cache
+def _packaged() -> dict[str, LoadedProfile]:
+    return _profiles_in(PROFILES_FOLDER)
+
+
+def _profiles_in(folder: Path) -> dict[str, LoadedProfile]:
+    if not folder.is_dir():
+        raise ConfigurationError([Problem(str(folder), 0, 0, "is no folder of profiles")])
+    problems: list[Problem] = []
+    found: dict[str, LoadedProfile] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            profile = load_profile(path)
+        except ConfigurationError as error:
+            problems += error.problems
+            continue
+        if profile.id in found:
+            problems.append(Problem(str(path), 0, 0, f"the id {profile.id!r} is that of another file here"))
+        found[profile.id] = profile
+    if problems:
+        raise ConfigurationError(problems)
+    return found

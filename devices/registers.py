@@ -34,6 +34,7 @@ _DTYPES: dict[PointType, str] = {
     PointType.BIT: "u2",
     PointType.BOOL: "u2",
 }
+POWER_MAX = 10  # SunSpec scale factors are -10 to 10
 _FLOATS = frozenset({PointType.F32, PointType.F64})
 
 
@@ -107,6 +108,13 @@ class RegisterDecoder:
             point = self.points[index]
             alike.setdefault((point.type, point.word_order, point.byte_order, bool(point.invalid)), []).append(index)
         self._groups = [self._group(members) for members in alike.values()]
+        places = {point.id: index for index, point in enumerate(self.points)}
+        scaled = [(index, point) for index, point in enumerate(self.points) if point.scale_from is not None]
+        missing = [point.id for _, point in scaled if point.scale_from not in places]
+        if missing:
+            raise RegisterError(f"the scale factors of {', '.join(missing)} are not in this read")
+        self._scaled = np.array([index for index, _ in scaled], np.intp)
+        self._factors = np.array([places[str(point.scale_from)] for _, point in scaled], np.intp)
 
     def decode(self, words: Words) -> Floats:
         """Canonical values, shape (len(points),); NaN where the device says "no value".
@@ -118,6 +126,10 @@ class RegisterDecoder:
         values = np.empty(len(self.points)) if self._complete else np.full(len(self.points), np.nan)
         for group in self._groups:
             group.decode(words, values)
+        if self._scaled.size:
+            powers = values[self._factors]
+            powers[np.abs(powers) > POWER_MAX] = np.nan  # no device measures that: a wrong address
+            values[self._scaled] *= np.power(10.0, powers)
         return values
 
     def texts(self, words: Words) -> dict[str, str]:
@@ -192,14 +204,17 @@ class BitDecoder:
 
 
 def decode_registers(point: Point, words: Sequence[int]) -> float:
-    """The canonical value of one point from its own registers; NaN for "no value". Raises RegisterError."""
+    """The canonical value of one point from its own registers; NaN for "no value". Raises RegisterError.
+
+    A point with `scale_from` is decoded as if its factor was 0.
+    """
     if point.is_text:
         raise RegisterError(f"{point.id} is a text, not a number")
     try:
         array = np.array(words, np.uint16)
     except (OverflowError, ValueError) as error:
         raise RegisterError(f"{point.id}: a register holds 0 to 65535") from error
-    moved = point.model_copy(update={"address": 0})
+    moved = point.model_copy(update={"address": 0, "scale_from": None})
     return float(RegisterDecoder([moved], 0).decode(array)[0])
 
 
@@ -216,7 +231,8 @@ def decode_text(point: Point, words: Sequence[int]) -> str:
 def encode_registers(point: Point, value: float) -> list[int]:
     """The registers that decode to `value`. NaN becomes the point's first sentinel (for floats: NaN).
 
-    Raises RegisterError when the value does not fit. A `bit` sets only its own bit of the word.
+    Raises RegisterError when the value does not fit. A `bit` sets only its own bit of the word. A point with
+    `scale_from` is written as if its factor was 0: divide the value by ten to the power of the factor first.
     """
     if point.is_text:
         raise RegisterError(f"{point.id} is a text, not a number")

@@ -131,6 +131,7 @@ ROBOT_STATE_POINTS = frozenset(
     {"connection", "mode", "estop", "error_level", "driving", "paused", "charging", "order_active", "action_running"}
 )
 SPACE_STATE_POINTS = frozenset({"occupied"})
+BANK_STATE_PREFIX = "occupied_"  # of the state inputs of a bank of parking sensors, one for each space
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +176,11 @@ class Judged(Protocol):
 
     @property
     def kind(self) -> str:
-        """equipment, robot or space."""
+        """equipment, robot, space or space-bank."""
+
+    @property
+    def state_points(self) -> frozenset[str]:
+        """The points that decide the state."""
 
     @property
     def rules(self) -> StateRules | None:
@@ -183,11 +188,17 @@ class Judged(Protocol):
 
 
 def equipment_state(profile: Judged, values: Values) -> EquipmentState:
-    """The state of whatever the profile describes, seen as equipment. A parking sensor runs while it is heard."""
+    """The state of whatever the profile describes, seen as equipment.
+
+    A parking sensor runs while it is heard, a bank of them while all of them are.
+    """
     if profile.kind == "robot":
         return robot_health(values)
     if profile.kind == "space":
         return EquipmentState.UNKNOWN if _held(values, "occupied") is None else EquipmentState.RUN
+    if profile.kind == "space-bank":
+        silent = any(_held(values, point) is None for point in profile.state_points)
+        return EquipmentState.UNKNOWN if silent else EquipmentState.RUN
     return EquipmentState.UNKNOWN if profile.rules is None else profile.rules.state(values)
 
 

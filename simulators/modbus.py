@@ -15,7 +15,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from devices.errors import RegisterError
 from devices.point import Function, Point, PointType
 from devices.profile import LoadedProfile
-from devices.registers import encode_registers, encode_text
+from devices.registers import decode_registers, encode_registers, encode_text
 
 SILENCE_S = 3600.0  # an answer that never comes: longer than any client waits
 _TABLES = (Function.COIL, Function.DISCRETE, Function.HOLDING, Function.INPUT)
@@ -39,6 +39,9 @@ class SimulatedDevice:
         self._words: dict[Function, dict[int, int]] = {table: {} for table in _TABLES}
         self._held: set[str] = set()
         self._changed = asyncio.Event()
+        for first, count in profile.profile.modbus.exact_blocks if profile.profile.modbus is not None else ():
+            for table in (Function.HOLDING, Function.INPUT):
+                self._words[table].update(dict.fromkeys(range(first, first + count), 0))
         for point in profile.points.values():
             self._write(point, 0.0)
 
@@ -81,7 +84,16 @@ class SimulatedDevice:
         if point.is_text:
             self._store(point, encode_text(point, ""))
             return
+        if point.scale_from is not None:
+            value /= 10.0 ** self._factor(self._point(point.scale_from))
         self._store(point, encode_registers(point, value))
+
+    def _factor(self, point: Point) -> float:
+        """What a scale factor reads now; 0 before it was written."""
+        table = self._words[point.function or Function.HOLDING]
+        at = point.address or 0
+        words = [table.get(place, 0) for place in range(at, at + point.registers)]
+        return decode_registers(point, words)
 
     def _store(self, point: Point, words: Sequence[int]) -> None:
         if point.function is None or point.address is None:

@@ -1,9 +1,9 @@
 """LoRaWAN parking sensors: application payload bytes to numbers, and the reverse for the simulators.
 
 Sources: TheThingsNetwork/lorawan-devices vendor/nwave/nps405.js (commit 62c8acd), nps310sm.js,
-vendor/bosch/tpl110-0292.js. An earlier nps405.js had the occupied bit on top; the vendor's own examples (0x95 is
-occupied after 74) only fit bit 0, so that is what is read. The unit of the duration is taken to be the minute (the
-codec names none).
+vendor/bosch/tpl110-0292.js. An earlier nps405.js had the occupied bit on top and the duration below it: that is the
+codec `nwave-nps405-v1`. The vendor's own examples of today (0x95 is occupied after 74) only fit bit 0. The unit of
+the duration is taken to be the minute (the codecs name none).
 """
 
 from collections.abc import Callable
@@ -69,6 +69,14 @@ def _nps405(f_port: int, data: bytes) -> ParkingUplink:
     return ParkingUplink()
 
 
+def _nps405_v1(f_port: int, data: bytes) -> ParkingUplink:
+    """Bit 7 is the state; a status has the duration below it. A start-up is as it is today."""
+    if f_port == STARTUP:
+        return _startup(data, 0, _NPS405_RESETS)
+    top = bytes([(data[0] << 1 | data[0] >> 7) & 0xFF])
+    return _nps405(f_port, top + data[1:])
+
+
 def _nps310(f_port: int, data: bytes) -> ParkingUplink:
     if f_port in {STATUS, HEARTBEAT}:
         return ParkingUplink({"occupied": float(data[0] & 1)})
@@ -86,6 +94,7 @@ def _tps110(f_port: int, data: bytes) -> ParkingUplink:
 
 _CODECS: dict[str, Callable[[int, bytes], ParkingUplink]] = {
     "nwave-nps405": _nps405,
+    "nwave-nps405-v1": _nps405_v1,
     "nwave-nps310": _nps310,
     "bosch-tps110": _tps110,
 }

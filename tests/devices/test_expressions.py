@@ -24,6 +24,10 @@ def truth(text: str, **values: float | None) -> bool | None:
         ("bit(status, 15)", {"status": -1}, True),
         ("any_bit(status, 0, 1, 5)", {"status": 32}, True),
         ("any_bit(status, 0, 1, 5)", {"status": 64}, False),
+        ("any_nibble(status, 3, 4)", {"status": 0x0030}, True),
+        ("any_nibble(status, 3, 4)", {"status": 0x4F20}, True),
+        ("any_nibble(status, 3, 4)", {"status": 0xF52F}, False),
+        ("any_nibble(status, 3, 4)", {"status": 0}, False),
         ("abs(a) > 1", {"a": -2}, True),
         ("-1 <= a < 1", {"a": 0.5}, True),
         ("-1 <= a < 1", {"a": 1}, False),
@@ -46,6 +50,7 @@ def test_what_is_missing_none_or_nan_is_unknown(unknown: dict[str, float | None]
     assert truth("a > 1", **unknown) is None
     assert truth("abs(a) < 1", **unknown) is None
     assert truth("bit(a, 1)", **unknown) is None
+    assert truth("any_nibble(a, 1)", **unknown) is None
     assert truth("a != 1", **unknown) is None
 
 
@@ -85,6 +90,9 @@ def test_logic_is_kleenes(left: bool | None, right: bool | None) -> None:  # noq
         ("bit(status, True)", 13, "whole number"),
         ("bit(3, 1)", 1, "expected bit"),
         ("any_bit(status)", 1, "expected bit"),
+        ("any_nibble(status)", 1, "expected any_nibble"),
+        ("any_nibble(status, 16)", 20, "a whole number from 1 to 15"),
+        ("any_nibble(status, 0)", 20, "a whole number from 1 to 15"),
         ("abs(a, b) > 1", 1, "expected a point"),
         ("abs(a)", 1, "expected a condition"),
         ("1", 1, "expected a condition"),

@@ -3,112 +3,67 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from devices.instants import format_instant, parse_instant
-from devices.messages.decode import MessageDecoder
-from devices.messages.observation import Observation
-from devices.profile import Function, LoadedProfile, load_profiles
-from devices.registers import BitDecoder, RegisterDecoder, encode_registers
-from devices.states import equipment_state, robot_state, space_state
+from devices.dumps import decode_reads, differences, load_dump
+from devices.point import PointType
+from devices.profile import LoadedProfile, load_profiles
+from devices.registers import decode_registers, encode_registers, encode_text
+from devices.states import EquipmentState
 from tests.devices.golden import GOLDEN, dump_paths, load
 
 PROFILES = load_profiles()
-POLLED = [path for profile in PROFILES.values() if not profile.pushes for path in dump_paths(profile.id)]
-PUSHED = [path for profile in PROFILES.values() if profile.pushes for path in dump_paths(profile.id)]
-RECEIVED_MS = parse_instant("2026-05-01T08:00:00.000Z")
+DUMPS = [path for profile in PROFILES.values() for path in dump_paths(profile.id)]
+POLLED = [path for path in DUMPS if not PROFILES[path.parent.name].pushes]
 
 
 def name(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-def decode_reads(profile: LoadedProfile, reads: list[dict[str, Any]]) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for read in reads:
-        function, first = Function(read["function"]), read["address"]
-        count = len(read.get("bits", read.get("words", [])))
-        inside = [
-            point
-            for point in profile.profile.points
-            if point.function is function
-            and point.address is not None
-            and first <= point.address <= first + count - point.registers
-        ]
-        if function.is_bits:
-            decoded = BitDecoder(inside, first).decode(np.array(read["bits"], np.bool_))
-        else:
-            words = np.array([int(word, 16) for word in read["words"]], np.uint16)
-            decoded = RegisterDecoder(inside, first).decode(words)
-        values.update(zip([point.id for point in inside], decoded.tolist(), strict=True))
-    return values
-
-
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.id)
 def test_every_profile_has_a_golden_dump_a_source_and_tags(profile: LoadedProfile) -> None:
     assert dump_paths(profile.id)
+    assert profile.profile.product
     assert profile.profile.source.document
     assert profile.profile.tags.haystack
     assert profile.profile.tags.brick
 
 
-@pytest.mark.parametrize("path", POLLED, ids=name)
-def test_recorded_registers_decode_to_the_readings_and_state_expected(path: Path) -> None:
-    profile, dump = PROFILES[path.parent.name], load(path)
-    expected = {point: math.nan if value is None else value for point, value in dump["expected"].items()}
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.id)
+def test_the_dumps_of_a_profile_show_every_point_and_of_equipment_a_fault(profile: LoadedProfile) -> None:
+    dumps = [load_dump(path) for path in dump_paths(profile.id)]
+    if not profile.pushes:
+        assert {point for dump in dumps for point in (*dump.expected, *dump.texts)} == profile.points.keys()
+    if profile.kind == "equipment":
+        assert EquipmentState.FAULT in {dump.state for dump in dumps}
 
-    values = decode_reads(profile, dump["reads"])
 
-    assert values == pytest.approx(expected, rel=1e-6, nan_ok=True)
-    assert equipment_state(profile, values) == dump["state"]
+@pytest.mark.parametrize("path", DUMPS, ids=name)
+def test_recordings_decode_to_the_readings_and_state_expected(path: Path) -> None:
+    assert differences(PROFILES[path.parent.name], load_dump(path)) == []
 
 
 @pytest.mark.parametrize("path", POLLED, ids=name)
 def test_recorded_registers_are_what_the_codec_writes(path: Path) -> None:
-    profile, dump = PROFILES[path.parent.name], load(path)
-    for read in dump["reads"]:
-        values = decode_reads(profile, [read])
-        for point in (profile.points[point] for point in values):
-            at = (point.address or 0) - read["address"]
-            recorded = read.get("bits") or [int(word, 16) for word in read["words"]]
-
-            assert encode_registers(point, values[point.id]) == recorded[at : at + point.registers]
-
-
-def shown(observation: Observation) -> dict[str, Any]:
-    time_ms, pose = observation.source_time_ms, observation.pose
-    return {
-        "time": None if time_ms is None else format_instant(time_ms),
-        "numbers": observation.numbers,
-        "texts": observation.texts,
-        "pose": None if pose is None else [*pose[:4], int(pose[4])],
-        "sequence": observation.sequence,
-    }
-
-
-@pytest.mark.parametrize("path", PUSHED, ids=name)
-def test_recorded_messages_decode_to_the_observations_and_state_expected(path: Path) -> None:
-    profile, dump = PROFILES[path.parent.name], load(path)
-    decoder, values = MessageDecoder(profile), {}
-    for message in dump["messages"]:
-        payload = json.dumps(message["payload"]).encode()
-
-        observations = decoder.decode(message["topic"], payload, RECEIVED_MS)
-
-        assert [shown(observation) for observation in observations] == [
-            {"pose": None, **expected} for expected in message["expected"]
-        ]
-        for observation in observations:
-            values.update(observation.numbers)
-    assert equipment_state(profile, values) == dump["state"]
-    if profile.kind == "robot":
-        assert robot_state(values) == dump["robot_state"]
-    if profile.kind == "space":
-        assert space_state(values) == dump["space_state"]
+    profile, dump = PROFILES[path.parent.name], load_dump(path)
+    for read in dump.reads:
+        recorded = list(read.bits) or [int(word, 16) for word in read.words]
+        values, texts = decode_reads(profile, [read])
+        for point in (profile.points[point] for point in (*values, *texts)):
+            at = (point.address or 0) - read.address
+            words = recorded[at : at + point.registers]
+            if point.is_text:
+                assert encode_text(point, texts[point.id]) == words
+            elif point.type is PointType.BIT:
+                assert encode_registers(point, values[point.id])[0] == words[0] & 1 << (point.bit or 0)
+            elif math.isnan(values[point.id]):
+                assert math.isnan(decode_registers(point, encode_registers(point, math.nan)))
+            else:
+                factor = values[point.scale_from] if point.scale_from is not None else 0.0
+                assert encode_registers(point, values[point.id] / 10.0**factor) == words
 
 
 @pytest.mark.parametrize("path", dump_paths("vda5050-robot"), ids=name)

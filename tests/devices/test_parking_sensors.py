@@ -77,6 +77,9 @@ def test_whole_uplinks_of_both_network_servers_are_unwrapped(event: dict[str, An
             "00d3d800590b",
             {"occupied": 0.0, "hardware_health": 0.0, "battery": 3.344, "temperature": -10.0},
         ),
+        ("nwave-nps405-v1", 1, "b7", {"occupied": 1.0, "previous_state_s": 3300.0}),
+        ("nwave-nps405-v1", 1, "78", {"occupied": 0.0, "previous_state_s": 14400.0}),
+        ("nwave-nps405-v1", 10, "c5201f345678", {"occupied": 1.0, "previous_state_s": 4140.0}),
         ("bosch-tps110", 2, "01f6", {"occupied": 1.0, "temperature": -10.0}),
         ("nwave-nps310", 1, "01", {"occupied": 1.0}),
     ],
@@ -125,7 +128,11 @@ def test_the_gateways_time_stands_in_for_a_missing_network_time() -> None:
     assert uplink.time_ms == 1777622400000
 
 
-@given(st.sampled_from(["nwave-nps405", "nwave-nps310", "bosch-tps110"]), st.integers(0, 255), st.binary(max_size=300))
+@given(
+    st.sampled_from(["nwave-nps405", "nwave-nps405-v1", "nwave-nps310", "bosch-tps110"]),
+    st.integers(0, 255),
+    st.binary(max_size=300),
+)
 def test_any_bytes_are_decoded_or_refused(codec: str, f_port: int, data: bytes) -> None:
     with suppress(MessageError):
         decode_parking(codec, f_port, data)

@@ -31,10 +31,21 @@ async def read(client: AsyncModbusTcpClient, point: Point, unit: int = UNIT) -> 
 
 
 def some_values(profile: LoadedProfile) -> dict[str, float]:
+    """A value for every number, such as its registers can hold; scale factors are 0."""
     rng = np.random.default_rng(5)
-    truths = {point.id for point in profile.points.values() if point.type in {"bool", "bit"}}
-    numeric = [point for point in profile.points if point not in profile.text_points]
-    return {point: float(rng.integers(0, 2 if point in truths else 100)) for point in numeric}
+    factors = {point.scale_from for point in profile.points.values()}
+    values: dict[str, float] = {}
+    for point in profile.points.values():
+        if point.is_text or point.id in factors:
+            continue
+        raw = int(rng.integers(0, 2 if point.type in {"bool", "bit"} else 100))
+        if point.type in {"f32", "f64"}:
+            values[point.id] = float(raw)
+        elif point.type == "bit":
+            values[point.id] = raw
+        else:
+            values[point.id] = decode_registers(point, [0] * (point.registers - 1) + [raw])
+    return values
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
