@@ -131,6 +131,12 @@ def runs_from(connection: sa.Connection, site: str, from_ms: int) -> dict[bytes,
     return by_epoch
 
 
+def first_run_ms(connection: sa.Connection, site: str) -> int | None:
+    """Where the first span of a site begins."""
+    earliest = connection.execute(sa.select(sa.func.min(runs.c.from_ms)).where(runs.c.site == site)).scalar_one()
+    return None if earliest is None else int(earliest)
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """The facts about one device in [from_ms, to_ms), loaded once for many days."""

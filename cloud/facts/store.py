@@ -18,7 +18,7 @@ from cloud.facts.days import day_bounds, day_of, days_between
 from cloud.facts.device_days import device_timelines
 from cloud.facts.inputs import current_ledger, ledger_version, sites_with_ledger
 from cloud.facts.ledger import Ledger
-from cloud.facts.rows import Profiles
+from cloud.facts.rows import Profiles, first_run_ms
 from cloud.facts.timelines import Timeline
 
 
@@ -86,6 +86,11 @@ class FactStore:
             covered_day(ledger, rasters, day, (from_ms, to_ms), robots, passes=passes)
             for day in days_between(from_ms, to_ms, ledger.site.time_zone)
         ]
+
+    def first_heard_ms(self, site: str) -> int | None:
+        """The earliest moment that any frame of a site speaks of; None before the first one."""
+        with reading(self.engine) as connection:
+            return first_run_ms(connection, site)
 
     def settle(self, ledger: Ledger, now_ms: int, patience_s: float | None = None) -> bool:
         """Derive what is missing or out of date before now: everything, or about as long as patience lasts.

@@ -53,7 +53,7 @@ class IndicatorResult:
     target: Fraction | None
     numerator: int
     denominator: int
-    unit: str  # "ms", "cells" or "spaces"
+    unit: str  # "ms", "cells", "cell_ms" or "spaces"
     window: Window
     revision: int = 1
     final: bool = False

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cloud.facts.coverage_days import required_of_day
-from cloud.facts.days import clipped, day_bounds, day_of, days_between, length_ms
+from cloud.facts.days import clipped, date_start, day_bounds, day_of, days_between, length_ms
 from cloud.facts.ledger import Ledger
 from cloud.facts.sessions import FLICKER_MS, Occupancy, occupancy_at, occupancy_over, states_at
 from cloud.facts.store import FactStore
@@ -192,13 +192,24 @@ def _patrol_days(asked: _Asked) -> list[PatrolDay]:
     if window.from_ms >= window.to_ms:
         return []
     robots = asked.store.timelines(ledger, window.from_ms, window.to_ms, [robot.device for robot in ledger.robots])
+    zone, began_ms = ledger.site.time_zone, _began_ms(asked)
     found = []
     for day in asked.store.covered_days(ledger, window.from_ms, window.to_ms, asked.now_ms):
         spans = clipped(required_of_day(ledger, day.day), window.from_ms, window.to_ms)
         lost = sum(lost_ms(robots.get(robot.device), spans) for robot in ledger.robots)
         robot_ms = length_ms(spans) * len(ledger.robots)
-        found.append(PatrolDay(day.cells_covered, day.cells_required, day.required_ms, robot_ms, lost))
+        begun = began_ms is not None and day_bounds(day.day, zone)[1] > began_ms
+        found.append(PatrolDay(day.cells_covered, day.cells_required, day.required_ms, robot_ms, lost, begun))
     return found
+
+
+def _began_ms(asked: _Asked) -> int | None:
+    """When the site was both commissioned and heard of; None while nothing was ever heard of it."""
+    site = asked.ledger.site
+    heard_ms = asked.store.first_heard_ms(site.id)
+    if heard_ms is None or site.commissioned is None:
+        return heard_ms
+    return max(heard_ms, date_start(site.commissioned, site.time_zone))
 
 
 def _robot_coverage(asked: _Asked) -> IndicatorResult:

@@ -8,7 +8,7 @@ low bound; the high bound is the mean over the days on which robots were lost fo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd
+from math import gcd, lcm
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from cloud.facts.timelines import SILENT, UNKNOWN, Timeline
 from cloud.indicators.definition import IndicatorResult, Verdict, Window, is_final, judge, ratio
 
 COVERAGE = "robot.coverage"
+CELLS, CELL_MS = "cells", "cell_ms"
+INTEGER_MAX = 2**53  # what every reader of JSON takes exactly
 LOST_SHARE_MAX = Fraction(1, 10)
 
 
@@ -29,6 +31,7 @@ class PatrolDay:
     required_ms: int
     robot_ms: int  # required time times robots
     lost_ms: int  # of it, time in which nobody knew what the robot did
+    begun: bool = True  # False: before the site was commissioned, or before anything was ever heard of it
 
     @property
     def area(self) -> Fraction:
@@ -51,14 +54,14 @@ def lost_ms(robot: Timeline | None, spans: Sequence[Span]) -> int:
 
 
 def coverage_result(days: Sequence[PatrolDay], window: Window, target: Fraction | None, now_ms: int) -> IndicatorResult:
-    """COVERAGE over scheduled days. Null without zones or without required hours."""
-    days = [day for day in days if day.required_ms and day.cells_required]
-    value = _mean(days)
+    """COVERAGE over scheduled days. Null without zones, without required hours, or before the site began."""
+    patrolled = [day for day in days if day.begun and day.required_ms and day.cells_required]
+    value = _mean(patrolled)
     # The bound must not lie below what was certainly covered, even if that was on days with lost robots.
-    whole = _mean([day for day in days if day.lost_ms <= LOST_SHARE_MAX * day.robot_ms])
+    whole = _mean([day for day in patrolled if day.lost_ms <= LOST_SHARE_MAX * day.robot_ms])
     high = None if whole is None or value is None else max(whole, value)
-    numerator, denominator = _cells(days, value)
-    robot_ms = sum(day.robot_ms for day in days)
+    numerator, denominator, unit = _integers(patrolled)
+    robot_ms = sum(day.robot_ms for day in patrolled)
     verdict = judge(value, high, target)
     if verdict is not None and high is None:
         verdict = Verdict.INDETERMINATE
@@ -67,12 +70,12 @@ def coverage_result(days: Sequence[PatrolDay], window: Window, target: Fraction 
         value=value,
         low=value,
         high=high,
-        coverage=ratio(robot_ms - sum(day.lost_ms for day in days), robot_ms),
+        coverage=ratio(robot_ms - sum(day.lost_ms for day in patrolled), robot_ms),
         verdict=verdict,
         target=target,
         numerator=numerator,
         denominator=denominator,
-        unit="cells",
+        unit=unit,
         window=window,
         final=is_final(window, now_ms),
     )
@@ -83,13 +86,15 @@ def _mean(days: Sequence[PatrolDay]) -> Fraction | None:
     return sum((day.area * day.required_ms for day in days), Fraction(0)) / weight if weight else None
 
 
-def _cells(days: Sequence[PatrolDay], value: Fraction | None) -> tuple[int, int]:
-    """Whole numbers that make the value: cells, each day's as often as its weight says in the smallest terms."""
-    if value is None:
-        return 0, 0
-    share = gcd(*(day.required_ms for day in days))
-    numerator = sum(day.cells_covered * (day.required_ms // share) for day in days)
-    denominator = sum(day.cells_required * (day.required_ms // share) for day in days)
-    if Fraction(numerator, denominator) == value:
-        return numerator, denominator
-    return value.numerator, value.denominator  # zones changed between the days: a mean of unlike areas
+def _integers(days: Sequence[PatrolDay]) -> tuple[int, int, str]:
+    """Whole numbers that make the value, and their unit: cells of one day, else cells times required ms of each day.
+
+    Zones that changed between the days make unlike areas; each then counts on the scale that all of them divide.
+    """
+    if len(days) <= 1:
+        return sum(day.cells_covered for day in days), sum(day.cells_required for day in days), CELLS
+    scale = lcm(*(day.cells_required for day in days))
+    numerator = sum(day.cells_covered * (scale // day.cells_required) * day.required_ms for day in days)
+    denominator = scale * sum(day.required_ms for day in days)
+    shared = gcd(numerator, denominator) if denominator > INTEGER_MAX else 1
+    return numerator // shared, denominator // shared, CELL_MS

@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
+import pytest
 
 from cloud.facts.ledger import Space
 from cloud.facts.sessions import occupancy_at
@@ -117,6 +118,25 @@ def test_coverage_weighs_days_by_their_required_hours() -> None:
     assert result.value == Fraction(80 * 24 + 20 * 8, 100 * 32)
     assert Fraction(result.numerator, result.denominator) == result.value
     assert result.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("days", "numbers"),
+    [
+        ([(50, 100, 24)], (50, 100, "cells")),
+        ([(50, 100, 24), (50, 100, 24)], (100 * 24 * HOUR_MS, 200 * 24 * HOUR_MS, "cell_ms")),
+        ([(50, 100, 24), (25, 100, 8)], ((1200 + 200) * HOUR_MS, 3200 * HOUR_MS, "cell_ms")),
+        ([(50, 100, 24), (30, 150, 24)], ((150 + 60) * 24 * HOUR_MS, 300 * 48 * HOUR_MS, "cell_ms")),
+    ],
+)
+def test_the_integers_of_coverage_keep_their_unit_whatever_they_have_in_common(
+    days: list[tuple[int, int, int]], numbers: tuple[int, int, str]
+) -> None:
+    told = [day(covered, cells=cells, required_h=required_h) for covered, cells, required_h in days]
+    result = coverage_result(told, MONTH, None, NOW_MS)
+
+    assert (result.numerator, result.denominator, result.unit) == numbers
+    assert Fraction(result.numerator, result.denominator) == result.value
 
 
 def test_coverage_with_lost_robots_is_bounded_by_the_days_without() -> None:
