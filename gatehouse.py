@@ -1,4 +1,4 @@
-"""The front door: `gatehouse edge|cloud|sim VERB`. Each package is imported only when its command is used."""
+"""The front door: `gatehouse edge|cloud|profiles|sim VERB`. Each package is imported only when its command is used."""
 
 import importlib
 import sys
@@ -22,6 +22,7 @@ class Part(NamedTuple):
 PARTS = {
     "edge": Part("edge.cli", "app", "The agent on a site's gateway: reads devices, keeps, sends."),
     "cloud": Part("cloud.cli", "app", "The aggregator: takes frames, computes indicators, serves the page."),
+    "profiles": Part("devices.cli", "app", "The products that are known, and the check of a new one."),
     "sim": Part("simulators.cli", "app", "Devices that are not there: a whole site for tests and demos."),
     "demo": Part("simulators.demo", "demo", "A simulated site, its gateway and the cloud on this machine."),
 }
