@@ -1,6 +1,7 @@
 """What a site's page shows, as plain JSON values, and what changed between two such pictures. Pure.
 
 `difference` and `applied` are two sides of one protocol: a picture with a difference applied is the later one.
+Of a robot or an equipment that changed only the changed fields are told, beside its id; all else is told whole.
 The page does in JavaScript what `applied` does here.
 """
 
@@ -68,8 +69,8 @@ def difference(before: Picture, after: Picture, closed: Mapping[str, Json]) -> J
         return None
     said: Json = {
         "spaces": {name: one["state"] for name, one in after.spaces.items() if one != before.spaces[name]},
-        "robots": _changed(before.robots, after.robots),
-        "equipment": _changed(before.equipment, after.equipment),
+        "robots": _changed_fields(before.robots, after.robots),
+        "equipment": _changed_fields(before.equipment, after.equipment),
         "coverage": {
             floor: cells
             for floor in after.grids
@@ -90,7 +91,7 @@ def applied(snapshot: Json, delta: Json) -> Json:
     }
     for kind in ("robots", "equipment", "indicators"):
         news = {one["id"]: one for one in delta.get(kind, [])}
-        after[kind] = [news.pop(one["id"], one) for one in snapshot[kind]] + list(news.values())
+        after[kind] = [{**one, **news.pop(one["id"], {})} for one in snapshot[kind]] + list(news.values())
     after["coverage"] = {
         floor: {**grid, "cells": _with_cells(grid["cells"], delta.get("coverage", {}).get(floor, []))}
         for floor, grid in snapshot["coverage"].items()
@@ -102,6 +103,15 @@ def applied(snapshot: Json, delta: Json) -> Json:
 
 def _changed(before: Mapping[str, Json], after: Mapping[str, Json]) -> list[Json]:
     return [one for name, one in after.items() if before.get(name) != one]
+
+
+def _changed_fields(before: Mapping[str, Json], after: Mapping[str, Json]) -> list[Json]:
+    """Rows that changed, without what stayed the same: a value that moves must not send a row's 24 hours along."""
+    return [
+        {"id": name, **{field: value for field, value in one.items() if before[name].get(field) != value}}
+        for name, one in after.items()
+        if before[name] != one
+    ]
 
 
 def _cells(before: Mapping[int, int], after: Mapping[int, int]) -> list[list[int]]:

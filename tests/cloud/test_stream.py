@@ -19,7 +19,8 @@ def picture(
         site=SITE,
         floors=[],
         spaces={f"p-{i}": {"rect": [i, 0, 2, 5], "floor": "b1", "state": state} for i, state in enumerate(spaces)},
-        robots={f"r-{i}": {"id": f"r-{i}", "x": x} for i, x in enumerate(robots)},
+        robots={f"r-{i}": {"id": f"r-{i}", "x": x, "state": f"{x % 2}"} for i, x in enumerate(robots)},
+        equipment={f"e-{i}": {"id": f"e-{i}", "value": x, "strip": ["RUN"] * 24} for i, x in enumerate(robots)},
         grids={"b1": {"cell_m": 0.5, "columns": 10, "rows": 10}},
         coverage={"b1": cells},
         alerts={
@@ -69,6 +70,12 @@ def test_a_snapshot_with_the_deltas_after_it_is_the_later_snapshot(
 @given(PICTURES)
 def test_nothing_new_says_nothing(one: Picture) -> None:
     assert difference(one, one, {}) == {}
+
+
+def test_a_row_tells_its_changed_fields_only() -> None:
+    two, three = (picture([], [value], {}, {}, None) for value in (0, 2))
+
+    assert difference(two, three, {}) == {"robots": [{"id": "r-0", "x": 2}], "equipment": [{"id": "e-0", "value": 2}]}
 
 
 def test_another_set_of_things_needs_a_snapshot() -> None:

@@ -54,8 +54,8 @@ export function applyDelta(delta) {
       const space = spaces.peek().get(id);
       if (space) space.state.value = state;
     }
-    replace(robots.peek(), delta.robots);
-    replace(equipment.peek(), delta.equipment);
+    merge(robots.peek(), delta.robots);
+    merge(equipment.peek(), delta.equipment);
     if (delta.alerts) takeAlerts(delta.alerts);
     if (delta.indicators) {
       indicators.value = new Map([...indicators.peek(), ...delta.indicators.map((item) => /** @type {const} */ ([item.id, item]))]);
@@ -70,11 +70,14 @@ export function takeAlerts(changed) {
   alerts.value = inOrder([...alerts.peek().filter((alert) => !ids.has(alert.id)), ...changed.filter(isOpen)]);
 }
 
-/** @param {Map<string, {value: any}>} signals @param {{id: string}[] | undefined} changed */
-function replace(signals, changed) {
+/**
+ * A delta tells the fields that changed, not the whole row.
+ * @param {Map<string, import("../vendor/preact-bundle.js").Signal<any>>} signals @param {{id: string}[] | undefined} changed
+ */
+function merge(signals, changed) {
   for (const item of changed ?? []) {
     const held = signals.get(item.id);
-    if (held) held.value = item;
+    if (held) held.value = { ...held.peek(), ...item };
   }
 }
 

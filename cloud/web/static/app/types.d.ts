@@ -29,7 +29,8 @@ export type Snapshot = {
   equipment: Row[]; coverage: Record<string, CellGrid>; alerts: Alert[]; indicators: Indicator[];
 };
 export type Delta = {
-  epoch: string; seq: number; t: string; spaces?: Record<string, string>; robots?: Robot[]; equipment?: Row[];
+  epoch: string; seq: number; t: string; spaces?: Record<string, string>;
+  robots?: (Partial<Robot> & { id: string })[]; equipment?: (Partial<Row> & { id: string })[];
   coverage?: Record<string, [number, number][]>; alerts?: Alert[]; indicators?: Indicator[];
 };
 export type Trend = { items: [string, number | null][]; step: "day" | "hour"; target: number | null };
