@@ -1,39 +1,20 @@
 """`gatehouse edge`: the agent of a site from the command line."""
 
-import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-import structlog
 import typer
 
-from devices.errors import ConfigurationError, GatehouseError, LinkDown
 from devices.instants import parse_instant
+from edge.cli_commissioning import commissioning
+from edge.cli_running import EXIT_FAILURE, EXIT_USAGE, SiteFile, reporting, run
 from edge.config import Site, is_loopback, load_site
 
-EXIT_FAILURE, EXIT_USAGE, EXIT_CONFIGURATION, EXIT_UNREACHABLE = 1, 2, 3, 4
 _SITE_SUFFIXES = {".yaml", ".yml"}
 
 app = typer.Typer(no_args_is_help=True, help="The agent on a site's gateway: reads devices, keeps, sends.")
-
-SiteFile = Annotated[Path, typer.Argument(metavar="SITE_YAML", help="The site.yaml of this gateway.")]
-
-
-@contextmanager
-def _reporting() -> Iterator[None]:
-    """Turn our own errors into lines and an exit code."""
-    try:
-        yield
-    except ConfigurationError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(EXIT_CONFIGURATION) from None
-    except GatehouseError as error:
-        typer.echo(f"gatehouse edge: {error}", err=True)
-        raise typer.Exit(EXIT_UNREACHABLE if isinstance(error, LinkDown) else EXIT_FAILURE) from None
 
 
 @app.command("run")
@@ -47,12 +28,12 @@ def run_agent(
     from edge.gateway import run_gateway
 
     start_ms = _instant(clock_start)
-    with _reporting():
+    with reporting():
         site = load_site(site_file)
         if clock_rate != 1.0 or start_ms is not None:
             _refuse_false_time(site)
         clock = Clock(rate=clock_rate, start_ms=start_ms)
-        _run(lambda: run_gateway(site, clock))
+        run(lambda: run_gateway(site, clock))
 
 
 @app.command()
@@ -62,7 +43,7 @@ def key(
     """Make the gateway's key unless it exists, and print its public half for `gatehouse cloud gateway add`."""
     from edge.enrol import make_key, public_text
 
-    with _reporting():
+    with reporting():
         key_path = load_site(path).key_path if path.suffix in _SITE_SUFFIXES else path
         print(public_text(make_key(key_path).public_key()))
 
@@ -79,9 +60,9 @@ def import_history(
     site_file, file = (config, first) if config is not None else (first, second)
     if file is None or site_file is None:
         raise typer.BadParameter("expected SITE_YAML and FILE")
-    with _reporting():
+    with reporting():
         site = load_site(site_file)
-        summary = _run(lambda: run_import(site, file, sys.stderr))
+        summary = run(lambda: run_import(site, file, sys.stderr))
     print(summary)
 
 
@@ -95,31 +76,12 @@ def status(
     from edge.status import read_status
     from edge.status_text import lines_of, status_json
 
-    with _reporting():
+    with reporting():
         found = read_status(load_site(site_file).data_path)
     if found is None:
         typer.echo("gatehouse edge: the agent has not run here yet", err=True)
         raise typer.Exit(EXIT_FAILURE)
     print(status_json(found) if as_json else "\n".join(lines_of(found)))
-
-
-def _run(work: Callable[[], Coroutine[None, None, str | None]]) -> str | None:
-    """Run to the end on uvloop where it is installed; of a group of errors the first comes out."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is for answers
-    try:
-        import uvloop
-    except ImportError:  # no wheel for this machine: asyncio's own loop does
-        factory = None
-    else:
-        factory = uvloop.new_event_loop
-    try:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(work())
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from group
 
 
 def _instant(text: str | None) -> int | None:
@@ -136,3 +98,6 @@ def _refuse_false_time(site: Site) -> None:
     if cloud is not None and not is_loopback(urlsplit(cloud.url).hostname or ""):
         typer.echo("gatehouse edge: a clock that runs at another rate is for a cloud on this machine only", err=True)
         raise typer.Exit(EXIT_USAGE)
+
+
+app.add_typer(commissioning)
