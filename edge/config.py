@@ -5,15 +5,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from devices.document import Mistake, SecretText, Section, load_document
 from devices.expectations import nearest_key
 from devices.point import Duration, Id
-from devices.profile import LoadedProfile, load_profiles
+from devices.profile import LoadedProfile, known_profiles
 from devices.reading import Series
 
 DEVICES_MAX = 10_000
@@ -88,14 +88,23 @@ class Connection(Section):
     devices: tuple[DeviceEntry, ...] = Field(min_length=1, max_length=DEVICES_MAX)
 
 
+def _beside_the_document(folder: Path, info: ValidationInfo) -> Path:
+    context = info.context if isinstance(info.context, Mapping) else {}
+    return Path(context.get("folder", ".")) / folder
+
+
 class SiteConfig(Section):
-    """The document site.yaml. Relative paths are relative to its folder."""
+    """The document site.yaml. Relative paths are relative to its folder.
+
+    `profiles` is a folder of the site's own profiles, beside the packaged ones.
+    """
 
     site: Id
     gateway: Id
     cloud: Cloud | None = None
     key_file: str = "gateway.key"
     data_dir: str = "edge-data"
+    profiles: Annotated[Path, AfterValidator(_beside_the_document)] | None = None
     connections: tuple[Connection, ...] = Field(max_length=1_000)
 
     def mistakes(self) -> Iterable[Mistake]:
@@ -111,7 +120,10 @@ class SiteConfig(Section):
         ]
         yield from _repeated(device_ids, "the device")
         yield from _shared_address_mistakes(self.connections)
-        profiles = load_profiles()
+        if self.profiles is not None and not self.profiles.is_dir():
+            yield Mistake(("profiles",), f"{self.profiles} is no folder")
+            return
+        profiles = known_profiles(self.profiles)
         for i, connection in enumerate(self.connections):
             yield from _connection_mistakes(connection, ("connections", i), profiles)
 
@@ -301,8 +313,8 @@ def load_site(path: Path | str) -> Site:
 
 
 def site_of(config: SiteConfig, folder: Path, profiles: Mapping[str, LoadedProfile] | None = None) -> Site:
-    """The devices of a checked configuration. `profiles` defaults to the packaged ones."""
-    known = load_profiles() if profiles is None else profiles
+    """The devices of a checked configuration. `profiles` defaults to the packaged ones and the site's own."""
+    known = known_profiles(config.profiles) if profiles is None else profiles
     devices = [
         Device(entry.id, known[entry.profile], connection.id, entry.unit or 0, entry.topic or "", entry.poll_interval_s)
         for connection in config.connections

@@ -11,6 +11,7 @@ from devices.cli import app
 from devices.dumps import differences, load_dump
 from devices.profile import load_profile, load_profiles
 from devices.profile_reference import reference
+from edge.config import load_site
 from tests.devices.golden import GOLDEN
 
 DOCS = GOLDEN.parent.parent / "docs"
@@ -59,3 +60,9 @@ def test_the_guides_recording_is_a_fault_and_says_so(site: Path) -> None:
 
     assert differences(profile, dump) == []
     assert dump.state == "fault"
+
+
+def test_the_guides_site_reads_the_new_device(site: Path) -> None:
+    (fan,) = load_site(site / "site.yaml").devices
+
+    assert (fan.id, fan.profile.id, fan.unit) == ("fan-1", "acme-fan", 4)
