@@ -9,9 +9,10 @@ from edge.clock import Moment
 from edge.config import Connection, ModbusServer, MqttBroker, Site
 from edge.drivers.modbus import ModbusDriver
 from edge.drivers.modbus_device import plans_of
-from edge.drivers.mqtt import MqttCounts, MqttDriver
-from edge.items import Sink
-from edge.listening import Listening, ListeningStatus
+from edge.drivers.mqtt import MqttDriver
+from edge.drivers.mqtt_reader import MqttCounts
+from edge.items import Sink, Stored
+from edge.listening import Listening, ListeningStatus, stored_at_once
 from edge.polling import Polling, PollingStatus
 
 
@@ -20,12 +21,17 @@ class Collector:
 
     `sink` gets what was read, in order, with the moment of handling. It may wait (back-pressure): ticks
     missed meanwhile are coalesced and counted. `now` gives moments; `rate` is that of the clock, polls are
-    as many times faster. Raises Permanent for a profile whose points no read can hold.
+    as many times faster. `stored` waits until what the sink took is on disk; brokers hear of it then. Raises
+    Permanent for a profile whose points no read can hold, or for TLS files that cannot be used.
     """
 
-    def __init__(self, site: Site, sink: Sink, now: Callable[[], Moment], *, rng: Random, rate: float = 1.0) -> None:
+    def __init__(
+        self, site: Site, sink: Sink, now: Callable[[], Moment], *, rng: Random, rate: float = 1.0,
+        stored: Stored = stored_at_once,
+    ) -> None:  # fmt: skip
         self._site = site
         self._sink = sink
+        self._stored = stored
         self._now = now
         self._rng = rng
         self._rate = rate
@@ -81,6 +87,7 @@ class Collector:
     def _add_listening(self, connection: Connection, broker: MqttBroker) -> None:
         config = self._site.config
         identifier = f"gatehouse/{config.site}/{config.gateway}/{connection.id}"
-        driver = MqttDriver(broker, self._site.devices_of(connection.id), self._now, identifier)
+        devices = self._site.devices_of(connection.id)
+        driver = MqttDriver(broker, devices, self._now, identifier, folder=self._site.folder)
         self._drivers[connection.id] = driver
-        self._listening[connection.id] = Listening(connection.id, driver, self._sink, self._rng)
+        self._listening[connection.id] = Listening(connection.id, driver, self._sink, self._rng, stored=self._stored)

@@ -61,12 +61,22 @@ class ModbusServer(Section):
 
 
 class MqttBroker(Section):
-    """An MQTT broker."""
+    """An MQTT broker. TLS with `ca_file`, or with `tls` by the system's authorities; a client certificate if asked."""
 
     host: str = Field(min_length=1, max_length=253)
     port: int = Field(default=1883, ge=1, le=65_535)
-    username: str | None = None
+    version: Literal["3.1.1", 5] = "3.1.1"
+    username: SecretText | None = None
     password: SecretText | None = None
+    tls: bool = False
+    ca_file: str | None = Field(default=None, min_length=1)
+    cert_file: str | None = Field(default=None, min_length=1)
+    key_file: str | None = Field(default=None, min_length=1)
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether the connection is encrypted and the broker's certificate checked."""
+        return self.tls or self.ca_file is not None
 
 
 class DeviceEntry(Section):
@@ -200,6 +210,8 @@ def _connection_mistakes(
     if (connection.modbus is None) == (connection.mqtt is None):
         yield Mistake(place, f"the connection {connection.id!r} needs either modbus or mqtt")
         return
+    if connection.mqtt is not None:
+        yield from _broker_mistakes(connection.mqtt, (*place, "mqtt"))
     if connection.modbus is not None:
         yield from _server_mistakes(connection.modbus, (*place, "modbus"))
     taken: dict[tuple[object, str], str] = {}
@@ -218,6 +230,16 @@ def _connection_mistakes(
         if address is not None and owner != device.id:
             key = "unit" if connection.modbus is not None else "topic"
             yield Mistake((*at, key), f"{key} {address} with the same profile belongs to the device {owner!r}")
+
+
+def _broker_mistakes(broker: MqttBroker, at: Place) -> Iterator[Mistake]:
+    if broker.password is not None and broker.username is None:
+        yield Mistake((*at, "password"), "a password needs a username")
+    if (broker.cert_file is None) != (broker.key_file is None):
+        key = "cert_file" if broker.cert_file is not None else "key_file"
+        yield Mistake((*at, key), "a client certificate needs both cert_file and key_file")
+    if broker.cert_file is not None and not broker.speaks_tls:
+        yield Mistake((*at, "cert_file"), "a client certificate needs TLS: set ca_file, or tls: true")
 
 
 def _modbus_mistakes(

@@ -56,7 +56,7 @@ class Gateway:
         self._clock = clock
         self._run = clock.now().run
         self._table = SeriesTable()
-        self._collector = Collector(site, self._sink, clock.now, rng=rng, rate=clock.rate)
+        self._collector = Collector(site, self._sink, clock.now, rng=rng, rate=clock.rate, stored=self._stored)
         self._filter = Filter(site.devices, self._table)
         cloud = site.config.cloud
         ca_file = site.folder / cloud.ca_file if cloud is not None and cloud.ca_file else None
@@ -108,6 +108,9 @@ class Gateway:
             self._run = handled.run
             self._filter.interrupt()
         self._journal.put(self._filter.take(items, handled.utc_ms), handled)
+
+    async def _stored(self, within_s: float) -> int:
+        return await self._journal.stored(within_s)
 
     async def _watch(self) -> None:
         """Write the status file and look after the clock."""

@@ -8,3 +8,4 @@ from edge.clock import Moment
 
 Item = Block | Text | Pose | Link
 Sink = Callable[[Sequence[Item], Moment], Awaitable[None]]
+Stored = Callable[[float], Awaitable[int]]  # waits until what a sink took is on disk, within some seconds

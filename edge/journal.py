@@ -188,6 +188,14 @@ class Journal:
         if kept.telemetry is not None:
             self.sealing[Lane.TELEMETRY].put(_content(kept.telemetry), handled, DELAY_S)
 
+    async def stored(self, within_s: float) -> int:
+        """Wait until what was put so far is on disk, which is sealed within `within_s` seconds.
+
+        Gives the number of readings that were ever dropped because the disk took nothing: when it grew, what was put
+        meanwhile may not be there.
+        """
+        return sum(await asyncio.gather(*(one.stored(within_s) for one in self.sealing.values())))
+
     def put_record(self, record: Record, handled: Moment) -> None:
         """Seal one record on the events lane at once."""
         self.sealing[Lane.EVENTS].put(Content(records=(record,)), handled, URGENT_DELAY_S)

@@ -93,6 +93,7 @@ class _Batch:
     span: Span
     rows: int
     new_epoch: bool
+    taken: int  # pieces that were put before it was cut
 
 
 @dataclass(slots=True)
@@ -157,6 +158,8 @@ class LaneSealing:
         self._open = _Open()
         self._batches: deque[_Batch] = deque()
         self._rows = 0
+        self._taken = self._stored = 0  # pieces put; pieces of which those that found room are on disk
+        self._progress = asyncio.Event()
         start = clock.now()
         self._seam = start
         self._from_ms = start.utc_ms
@@ -171,6 +174,7 @@ class LaneSealing:
         present = self._open.handled
         if present is not None and present.run != handled.run:
             self._cut(present)  # a frame belongs to one clock run
+        self._taken += 1
         self._open.pieces.append(piece)
         self._open.handled = handled
         self._open.rows += piece.readings
@@ -181,6 +185,15 @@ class LaneSealing:
             delay_s = 0.0
         self._drop_what_is_too_much()
         self._wake_by(delay_s)
+
+    async def stored(self, within_s: float) -> int:
+        """Wait until what was put so far is fsynced; how many readings were ever dropped for want of room."""
+        wanted = self._taken
+        while self._stored < wanted:
+            self._wake_by(within_s)
+            progress = self._progress
+            await progress.wait()
+        return self.counters.dropped_readings
 
     def hurry(self) -> None:
         """Seal a frame soon, on the events lane even an empty one."""
@@ -255,7 +268,7 @@ class LaneSealing:
             self._from_ms = self._carry_over(moment)
         to_ms = max(moment.utc_ms, self._from_ms + 1, handled.utc_ms + 1 if handled else 0)
         span = Span(self._from_ms, to_ms, moment, keyframe=extra is not None and extra.keyframe)
-        self._batches.append(_Batch(pieces, span, self._open.rows, new_epoch))
+        self._batches.append(_Batch(pieces, span, self._open.rows, new_epoch, self._taken))
         self._from_ms = to_ms
         self._seam = moment
         self._open = _Open()
@@ -281,6 +294,9 @@ class LaneSealing:
             self.counters.frames += 1
             self.counters.readings += batch.rows
             self.counters.bytes += len(frame.data)
+            self._stored = batch.taken
+            progress, self._progress = self._progress, asyncio.Event()
+            progress.set()
             self._on_sealed(frame)
         return True
 

@@ -37,9 +37,13 @@ def free_port() -> int:
 
 @dataclass
 class Mosquitto:
-    """A broker on 127.0.0.1. Can be stopped and started again on the same port, with its sessions."""
+    """A broker on 127.0.0.1. Can be stopped and started again on the same port, with its sessions.
+
+    `settings` are lines for its configuration; the one about anonymous clients stands first, so that it can be undone.
+    """
 
     folder: Path
+    settings: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     _process: asyncio.subprocess.Process | None = None
 
@@ -50,6 +54,7 @@ class Mosquitto:
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
             f"persistence_location {self.folder}/\nset_tcp_nodelay true\n"
             f"user {getpass.getuser()}\n"  # started by root it would become `mosquitto`, who may not write here
+            + "".join(f"{line}\n" for line in self.settings)
         )
         arguments = (require_mosquitto(), "-c", str(config))
         with (self.folder / "mosquitto.log").open("ab") as log:
@@ -72,10 +77,10 @@ class Mosquitto:
 
 
 @asynccontextmanager
-async def mosquitto(folder: Path) -> AsyncIterator[Mosquitto]:
+async def mosquitto(folder: Path, *settings: str) -> AsyncIterator[Mosquitto]:
     """A running broker whose files are in `folder`."""
     require_mosquitto()
-    broker = Mosquitto(folder)
+    broker = Mosquitto(folder, settings)
     await broker.start()
     try:
         yield broker

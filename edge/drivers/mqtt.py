@@ -1,190 +1,77 @@
-"""Devices that push over MQTT, on aiomqtt. The collector owns retries and back-off."""
+"""Devices that push over MQTT. The collector owns retries and back-off.
 
-import asyncio
-import logging
-import math
-from collections import Counter
+**What is confirmed when.** A QoS 1 message is confirmed to the broker (PUBACK) by whoever listens, after the journal
+has fsynced what came of it; until then the broker keeps it and delivers it again after a lost connection or a restart
+of the agent. aiomqtt itself would confirm at once; paho's manual confirmation is used underneath (`mqtt_client`).
+Where that cannot help: messages that a device publishes with QoS 0 (VDA 5050 `state` and `visualization`, The Things
+Stack) are never confirmed by anyone; a pose that the thinning still weighs (4 s at most) is confirmed before it is
+kept; a message that the full inbox dropped, which is never a state, is confirmed and counted. With MQTT 3.1.1 the
+broker decides how many messages it sends before the first is confirmed (Mosquitto: max_inflight_messages, 20); with
+MQTT 5 it may send a thousand.
+"""
+
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 import aiomqtt
-import numpy as np
 
-from devices.errors import LinkDown, MessageError
-from devices.messages.decode import MessageDecoder
-from devices.messages.observation import Observation, PoseTuple
-from devices.reading import Block, Pose, Quality, Text
+from devices.errors import ConfigurationError, LinkDown
 from edge.clock import Moment
 from edge.config import Device, MqttBroker
+from edge.drivers.mqtt_client import BrokerClient, tls_context
+from edge.drivers.mqtt_inbox import INBOX_MESSAGES_MAX, Inbox
+from edge.drivers.mqtt_reader import Item, MessageReader, MqttCounts
 
-INBOX_MESSAGES_MAX = 10_000  # while the journal is slow; then the oldest go, counted
 BATCH_MESSAGES_MAX = 200  # handled in one go
-TOPICS_REMEMBERED_MAX = 10_000
-SHAPES_REMEMBERED_MAX = 1_000  # sets of points that one device's messages were seen to carry
-TIMEOUT_S = 10.0
-KEEPALIVE_S = 15
-SOURCE_PAST_MS_MAX = 24 * 3600 * 1000  # a source's own stamp counts within these bounds (design.md 4)
-SOURCE_FUTURE_MS_MAX = 5_000
-SEQUENCE_GAP_MAX = 10_000  # a larger jump is a counter that began anew
-MILLI = 1000
-COORDINATE_M_MAX = 2_000_000  # fits int32 millimetres
-_QOS = 1
-
-_silent = logging.getLogger("gatehouse.mqtt")  # what fails is raised as LinkDown or counted
-_silent.addHandler(logging.NullHandler())
-_silent.propagate = False
-
-Item = Block | Text | Pose
+TICK_S = 1.0  # how long nothing may be heard before that, too, is said
 
 
-@dataclass(slots=True)
-class MqttCounts:
-    """What came in. `rejected` by reason."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What some messages said, when they were handled, and the deliveries to confirm once it is kept.
 
-    messages: int = 0
-    duplicates: int = 0
-    lost: int = 0  # by the sources' own sequence numbers
-    overflowed: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
+    A confirmation belongs to the connection over which the message came.
+    """
 
-
-class _Inbox(asyncio.Queue[aiomqtt.Message]):
-    """Bounded; when it is full the oldest message goes."""
-
-    overflowed = 0
-
-    def put_nowait(self, item: aiomqtt.Message) -> None:
-        if self.full():
-            self.get_nowait()
-            self.overflowed += 1
-        super().put_nowait(item)
-
-
-@dataclass(slots=True)
-class _Source:
-    """One device and what must be remembered of its messages."""
-
-    device: Device
-    decoder: MessageDecoder
-    shapes: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
-    last: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # sequence and payload, by scope
-
-
-class MessageReader:
-    """Messages to readings: by topic, with plausible times, without duplicates. No I/O."""
-
-    def __init__(self, devices: Sequence[Device]) -> None:
-        sources = [_Source(device, MessageDecoder(device.profile)) for device in devices]
-        self._filters = [
-            (aiomqtt.Wildcard(topic), source)
-            for source in sources
-            for topic in source.decoder.topics(source.device.topic)
-        ]
-        self._by_topic: dict[str, tuple[_Source, ...]] = {}
-        self.counts = MqttCounts()
-
-    @property
-    def topics(self) -> list[str]:
-        """What to subscribe to."""
-        return list(dict.fromkeys(str(wildcard) for wildcard, _ in self._filters))
-
-    def read(self, topic: str, payload: bytes, moment: Moment) -> list[Item]:
-        """What a message says; nothing for what is unknown, repeated or wrong, which is counted."""
-        self.counts.messages += 1
-        items: list[Item] = []
-        sources = self._sources(topic)
-        if not sources:
-            self.counts.rejected["unexpected topic"] += 1
-        for source in sources:
-            try:
-                observations = source.decoder.decode(topic, payload, moment.utc_ms)
-            except MessageError:
-                self.counts.rejected[source.device.id] += 1
-                continue
-            for observation in observations:
-                if not self._is_repeated(source, observation, payload):
-                    items += self._items(source, observation, moment)
-        return items
-
-    def _sources(self, topic: str) -> tuple[_Source, ...]:
-        known = self._by_topic.get(topic)
-        if known is None:
-            if len(self._by_topic) >= TOPICS_REMEMBERED_MAX:
-                self._by_topic.clear()
-            name = aiomqtt.Topic(topic)
-            known = tuple(source for wildcard, source in self._filters if name.matches(wildcard))
-            self._by_topic[topic] = known
-        return known
-
-    def _is_repeated(self, source: _Source, observation: Observation, payload: bytes) -> bool:
-        """Whether the broker delivered this very message before; counts what the sequence says was lost."""
-        if observation.sequence is None:
-            return False
-        last = source.last.get(observation.sequence_scope)
-        source.last[observation.sequence_scope] = (observation.sequence, payload)
-        if last is None:
-            return False
-        if last == (observation.sequence, payload):
-            self.counts.duplicates += 1
-            return True
-        if 1 < (step := observation.sequence - last[0]) <= SEQUENCE_GAP_MAX:
-            self.counts.lost += step - 1
-        return False
-
-    def _items(self, source: _Source, observation: Observation, moment: Moment) -> list[Item]:
-        device = source.device.id
-        time_ms, quality = judge_time(observation.source_time_ms, moment.utc_ms)
-        items: list[Item] = []
-        if observation.numbers:
-            points = tuple(observation.numbers)
-            if len(source.shapes) >= SHAPES_REMEMBERED_MAX:
-                source.shapes.clear()
-            points = source.shapes.setdefault(points, points)
-            values = np.fromiter(observation.numbers.values(), np.float64, len(points))
-            values[np.isinf(values)] = np.nan
-            items.append(Block(device, points, time_ms, quality, values))
-        items += [Text(device, point, time_ms, text, quality) for point, text in observation.texts.items()]
-        if observation.pose is not None:
-            pose = _pose(device, time_ms, quality, observation.pose)
-            if pose is None:
-                self.counts.rejected["impossible pose"] += 1
-            else:
-                items.append(pose)
-        return items
-
-
-def judge_time(source_ms: int | None, handled_ms: int) -> tuple[int, Quality]:
-    """When a reading was true: the source's stamp if it is plausible, else the time of handling, uncertain."""
-    if source_ms is not None and -SOURCE_PAST_MS_MAX <= source_ms - handled_ms <= SOURCE_FUTURE_MS_MAX:
-        return source_ms, Quality.GOOD
-    return handled_ms, Quality.UNCERTAIN_TIME
-
-
-def _pose(device: str, time_ms: int, quality: Quality, pose: PoseTuple) -> Pose | None:
-    x_m, y_m, theta_rad, map_id, flags = pose
-    if not (abs(x_m) <= COORDINATE_M_MAX and abs(y_m) <= COORDINATE_M_MAX and math.isfinite(theta_rad)):
-        return None
-    theta_mrad = round(math.remainder(theta_rad, math.tau) * MILLI)
-    return Pose(device, time_ms, round(x_m * MILLI), round(y_m * MILLI), theta_mrad, map_id, flags, quality)
+    items: list[Item]
+    moment: Moment
+    deliveries: tuple[aiomqtt.Message, ...]
+    connection: int
 
 
 class MqttDriver:
     """One subscription to a broker: `async with` connects and subscribes, `async for` gives what was read.
 
-    The session is kept by the broker, so that messages wait for an agent that is restarted.
+    The session is kept by the broker, so that messages wait for an agent that is restarted. Files of the broker's
+    settings are looked for in `folder`; they are read again at each connect. Raises ConfigurationError when they
+    cannot be used.
     """
 
     def __init__(
-        self, broker: MqttBroker, devices: Sequence[Device], now: Callable[[], Moment], identifier: str
+        self,
+        broker: MqttBroker,
+        devices: Sequence[Device],
+        now: Callable[[], Moment],
+        identifier: str,
+        *,
+        folder: Path = Path(),
+        inbox_messages_max: int = INBOX_MESSAGES_MAX,
     ) -> None:
+        tls_context(broker, folder)
         self._broker = broker
+        self._folder = folder
         self._now = now
         self._identifier = identifier
         self._reader = MessageReader(devices)
-        self._client: aiomqtt.Client | None = None
-        self._inbox = _Inbox()
+        self._client: BrokerClient | None = None
+        self._connection = 0
+        self._inbox = Inbox(
+            self._reader.is_state, messages_max=inbox_messages_max, on_full=self._pause, on_room=self._resume
+        )
 
     @property
     def counts(self) -> MqttCounts:
@@ -193,29 +80,21 @@ class MqttDriver:
 
     async def __aenter__(self) -> Self:
         """Connect and subscribe. Raises LinkDown."""
-        client = aiomqtt.Client(
-            self._broker.host,
-            self._broker.port,
-            username=self._broker.username,
-            password=None if self._broker.password is None else self._broker.password.reveal(),
-            logger=_silent,
-            identifier=self._identifier,
-            clean_session=False,
-            timeout=TIMEOUT_S,
-            keepalive=KEEPALIVE_S,
-            queue_type=cast("type[asyncio.Queue[aiomqtt.Message]]", self._new_inbox),
-            max_queued_incoming_messages=INBOX_MESSAGES_MAX,
-        )
+        self._inbox.begin_connection()
+        client = BrokerClient(self._broker, self._identifier, self._inbox, self._tls())
         try:
             await client.__aenter__()
         except aiomqtt.MqttError as error:
-            raise LinkDown(f"the broker at {self._broker.host}:{self._broker.port}: {error}") from error
-        self._client = client
+            raise LinkDown(f"{self._name}: {error}") from error
+        self._connection += 1
         try:
             await self._subscribe(client)
         except BaseException:
-            await self.__aexit__(None, None, None)
+            await client.close()
             raise
+        self._client = client
+        if self._inbox.is_full:  # the answer to the subscription stood behind all that had waited
+            client.pause()
         return self
 
     async def __aexit__(
@@ -224,45 +103,67 @@ class MqttDriver:
         """Disconnect. A connection that is lost already is no error."""
         client, self._client = self._client, None
         if client is not None:
-            try:
-                await client.__aexit__(None, None, None)
-            except aiomqtt.MqttError as lost:
-                _silent.debug("disconnected already: %s", lost)
+            await client.close()
 
-    async def __aiter__(self) -> AsyncIterator[tuple[list[Item], Moment]]:
-        """What was read and when it was handled, in the order of arrival. Raises LinkDown when the broker is gone."""
-        if self._client is None:
+    async def __aiter__(self) -> AsyncIterator[Heard]:
+        """What was read and when it was handled, in the order of arrival; every second, if only that nothing was.
+
+        Raises LinkDown when the broker is gone and everything that it sent was given.
+        """
+        client = self._client
+        if client is None:
             raise LinkDown("not connected")
-        try:
-            async for message in self._client.messages:
-                moment = self._now()
-                items = self._read(message, moment)
-                for _ in range(min(self._inbox.qsize(), BATCH_MESSAGES_MAX)):
-                    items += self._read(self._inbox.get_nowait(), moment)
-                self.counts.overflowed += self._inbox.overflowed
-                self._inbox.overflowed = 0
-                if items:
-                    yield items, moment
-        except aiomqtt.MqttError as error:
-            raise LinkDown(f"the broker at {self._broker.host}:{self._broker.port}: {error}") from error
+        while True:
+            await client.wait(TICK_S)
+            messages = self._inbox.take(BATCH_MESSAGES_MAX)
+            if not messages and client.is_lost:
+                raise LinkDown(f"{self._name}: {client.reason}")
+            moment = self._now()
+            items = [item for message in messages for item in self._read(message, moment)]
+            self._count()
+            deliveries = tuple(message for message in (*messages, *self._inbox.take_dropped()) if message.qos)
+            yield Heard(items, moment, deliveries, self._connection)
 
-    def _new_inbox(self, maxsize: int) -> _Inbox:
-        self._inbox = _Inbox(maxsize)
-        return self._inbox
+    def confirm(self, heard: Heard) -> None:
+        """Tell the broker that it may forget these; what came over an earlier connection it delivers again anyway."""
+        if self._client is not None and heard.connection == self._connection:
+            self.counts.confirmed += self._client.confirm(heard.deliveries)
+
+    def hang_up(self) -> None:
+        """Let the broker deliver again what was not confirmed: the present iteration ends with LinkDown."""
+        if self._client is not None:
+            self._client.hang_up()
+
+    @property
+    def _name(self) -> str:
+        return f"the broker at {self._broker.host}:{self._broker.port}"
+
+    def _tls(self) -> ssl.SSLContext | None:
+        try:
+            return tls_context(self._broker, self._folder)
+        except ConfigurationError as error:  # a certificate is being renewed: the next try finds it whole
+            raise LinkDown(str(error)) from error
 
     def _read(self, message: aiomqtt.Message, moment: Moment) -> list[Item]:
-        payload = message.payload if isinstance(message.payload, bytes) else b""
-        return self._reader.read(str(message.topic), payload, moment)
+        return self._reader.read(str(message.topic), message.payload, moment, retained=bool(message.retain))
 
-    async def _subscribe(self, client: aiomqtt.Client) -> None:
+    def _count(self) -> None:
+        self.counts.overflowed = self._inbox.overflowed
+        if self._inbox.oversized:
+            self.counts.rejected["too large"] = self._inbox.oversized
+
+    def _pause(self) -> None:
+        if self._client is not None:
+            self._client.pause()
+
+    def _resume(self) -> None:
+        if self._client is not None:
+            self._client.resume()
+
+    async def _subscribe(self, client: BrokerClient) -> None:
         try:
-            granted = await client.subscribe([(topic, _QOS) for topic in self._reader.topics])
+            refused = await client.listen_to(self._reader.topics)
         except aiomqtt.MqttError as error:
-            raise LinkDown(f"the broker at {self._broker.host} took no subscription: {error}") from error
-        refused = [topic for topic, code in zip(self._reader.topics, granted, strict=True) if _is_failure(code)]
+            raise LinkDown(f"{self._name} took no subscription: {error}") from error
         if refused:
-            raise LinkDown(f"the broker at {self._broker.host} refused the subscription to {refused[0]}")
-
-
-def _is_failure(code: object) -> bool:
-    return (code if isinstance(code, int) else getattr(code, "value", 0)) >= 0x80
+            raise LinkDown(f"{self._name} refused the subscription to {refused[0]}")

@@ -14,7 +14,9 @@ from devices.profile import load_profiles
 from devices.reading import Block, Pose, Quality
 from edge.clock import Moment
 from edge.config import MqttBroker
-from edge.drivers.mqtt import Item, MessageReader, MqttDriver, _Inbox, judge_time
+from edge.drivers.mqtt import MqttDriver
+from edge.drivers.mqtt_inbox import Inbox
+from edge.drivers.mqtt_reader import Item, MessageReader, judge_time
 from edge.items import Item as AnyItem
 from edge.listening import Listening
 from tests.brokers import Mosquitto, free_port, mosquitto
@@ -120,13 +122,26 @@ def test_the_points_of_like_messages_are_one_object(reader: MessageReader) -> No
     assert np.array_equal(blocks[0].values, blocks[1].values)
 
 
-async def test_a_full_inbox_loses_the_oldest_and_counts_it() -> None:
-    inbox = _Inbox(2)
-    for number in range(3):
-        inbox.put_nowait(aiomqtt.Message("t", b"%d" % number, 0, False, 0, None))
+def test_a_full_inbox_loses_the_oldest_that_is_no_state_and_counts_it() -> None:
+    inbox = Inbox(lambda topic: topic == "state", messages_max=3)
+    for number, topic in enumerate(["state", "pose", "state", "pose", "pose"]):
+        inbox.put_nowait(aiomqtt.Message(topic, b"%d" % number, 0, False, 0, None))
 
-    assert [inbox.get_nowait().payload, inbox.get_nowait().payload] == [b"1", b"2"]
-    assert inbox.overflowed == 1
+    assert [message.payload for message in inbox.take(9)] == [b"0", b"2", b"4"]
+    assert inbox.overflowed == 2
+
+
+def test_an_inbox_full_of_states_keeps_them_all_and_stops_the_reading() -> None:
+    told: list[str] = []
+    inbox = Inbox(
+        lambda _: True, messages_max=3, on_full=lambda: told.append("full"), on_room=lambda: told.append("room")
+    )
+    for number in range(5):
+        inbox.put_nowait(aiomqtt.Message("state", b"%d" % number, 0, False, 0, None))
+
+    assert told == ["full"]
+    assert [message.payload for message in inbox.take(9)] == [b"0", b"1", b"2", b"3", b"4"]
+    assert (told, inbox.overflowed) == (["full", "room"], 0)
 
 
 @pytest.fixture
@@ -154,8 +169,9 @@ async def test_what_a_robot_publishes_is_read_in_order(broker: Mosquitto) -> Non
     async with driver(broker.port) as listening:
         await publish(broker.port, *(visualization(float(at), header=at) for at in range(50)))
         async with asyncio.timeout(20):
-            async for items, _ in listening:
-                seen += items
+            async for heard in listening:
+                seen += heard.items
+                listening.confirm(heard)
                 if len(seen) == 50:
                     break
 
@@ -196,6 +212,8 @@ async def test_messages_wait_for_an_agent_that_is_restarted(broker: Mosquitto) -
     await publish(broker.port, visualization(3.0))
 
     async with driver(broker.port) as listening, asyncio.timeout(20):
-        items, _ = await anext(aiter(listening))
+        async for heard in listening:
+            if heard.items:
+                break
 
-    assert poses_of(list(items)) == [3000]
+    assert poses_of(list(heard.items)) == [3000]
