@@ -11,7 +11,8 @@ import typer
 from devices.dumps import differences, load_dump
 from devices.errors import ConfigurationError
 from devices.expectations import nearest_key
-from devices.profile import LoadedProfile, known_profiles, load_profile
+from devices.known_profiles import known_profiles
+from devices.profile import LoadedProfile, load_profile
 from devices.profile_reference import protocol_of, reference
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_CONFIGURATION = 1, 2, 3

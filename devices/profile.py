@@ -11,7 +11,6 @@ from typing import Literal
 from pydantic import Field
 
 from devices.document import Mistake, Section, parse_document, read_text
-from devices.errors import ConfigurationError, Problem
 from devices.expressions import Expression, ExpressionMistake, compile_expression
 from devices.messages.json_mapping import parse_path
 from devices.point import Duration, Function, Hold, Id, Point, PointType, point_mistakes
@@ -25,9 +24,10 @@ __all__ = [
     "Point",
     "PointType",
     "Profile",
-    "known_profiles",
     "load_profile",
     "load_profiles",
+    "packaged_ids",
+    "packaged_profile",
     "parse_profile",
 ]
 
@@ -317,45 +317,17 @@ def _from_zero(profile: Profile, modbus: Modbus) -> Profile:
     return profile.model_copy(update={"points": points, "modbus": modbus})
 
 
-def load_profiles(folder: Path = PROFILES_FOLDER) -> dict[str, LoadedProfile]:
-    """The profiles of a folder (by default the packaged ones), by id. Raises ConfigurationError."""
-    return dict(_packaged() if folder == PROFILES_FOLDER else _profiles_in(folder))
+def load_profiles() -> dict[str, LoadedProfile]:
+    """All packaged profiles, by id."""
+    return {profile_id: packaged_profile(profile_id) for profile_id in packaged_ids()}
 
 
-def known_profiles(own: Path | None) -> dict[str, LoadedProfile]:
-    """The packaged profiles and those of a site's own folder, by id.
-
-    Raises ConfigurationError, also when an own profile has the id of a packaged one: an id means one thing.
-    """
-    known = load_profiles()
-    found = {} if own is None else _profiles_in(own)
-    taken = [
-        Problem(str(own), 0, 0, f"the id {name!r} is that of a packaged profile") for name in found if name in known
-    ]
-    if taken:
-        raise ConfigurationError(taken)
-    return known | found
+def packaged_ids() -> list[str]:
+    """The ids of the packaged profiles: the names of their files."""
+    return sorted(path.stem for path in PROFILES_FOLDER.glob("*.yaml"))
 
 
 @cache
-def _packaged() -> dict[str, LoadedProfile]:
-    return _profiles_in(PROFILES_FOLDER)
-
-
-def _profiles_in(folder: Path) -> dict[str, LoadedProfile]:
-    if not folder.is_dir():
-        raise ConfigurationError([Problem(str(folder), 0, 0, "is no folder of profiles")])
-    problems: list[Problem] = []
-    found: dict[str, LoadedProfile] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            profile = load_profile(path)
-        except ConfigurationError as error:
-            problems += error.problems
-            continue
-        if profile.id in found:
-            problems.append(Problem(str(path), 0, 0, f"the id {profile.id!r} is that of another file here"))
-        found[profile.id] = profile
-    if problems:
-        raise ConfigurationError(problems)
-    return found
+def packaged_profile(profile_id: str) -> LoadedProfile:
+    """One of `packaged_ids`."""
+    return load_profile(PROFILES_FOLDER / f"{profile_id}.yaml")

@@ -12,8 +12,9 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from devices.document import Mistake, SecretText, Section, load_document
 from devices.expectations import nearest_key
+from devices.known_profiles import known_profiles
 from devices.point import Duration, Id
-from devices.profile import LoadedProfile, known_profiles
+from devices.profile import LoadedProfile
 from devices.reading import Series
 
 DEVICES_MAX = 10_000

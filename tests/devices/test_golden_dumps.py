@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from devices.dumps import decode_reads, differences, load_dump
 from devices.point import PointType
-from devices.profile import LoadedProfile, load_profiles
+from devices.profile import LoadedProfile, load_profiles, packaged_ids
 from devices.registers import decode_registers, encode_registers, encode_text
 from devices.states import EquipmentState
 from tests.devices.golden import GOLDEN, dump_paths, load
@@ -25,6 +25,7 @@ def name(path: Path) -> str:
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.id)
 def test_every_profile_has_a_golden_dump_a_source_and_tags(profile: LoadedProfile) -> None:
+    assert profile.id in packaged_ids()
     assert dump_paths(profile.id)
     assert profile.profile.product
     assert profile.profile.source.document

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from devices.errors import ConfigurationError, RegisterError
-from devices.profile import known_profiles, load_profiles, parse_profile
+from devices.known_profiles import known_profiles
+from devices.profile import load_profiles, parse_profile
 from devices.registers import RegisterDecoder
 from devices.states import EquipmentState, equipment_state
 
