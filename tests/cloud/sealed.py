@@ -48,6 +48,7 @@ class SealingGateway:
         key: Ed25519PrivateKey | None = None,
         span_end_ms: int | None = None,
         origin: Origin = Origin.LIVE,
+        trusted: bool = True,
     ) -> SealedFrame:
         signing = key or self.key
         if seq is None:
@@ -64,7 +65,7 @@ class SealingGateway:
             monotonic_ms=1000 * seq,
             from_ms=from_ms,
             to_ms=span_end_ms or from_ms + 1000,
-            trusted=True,
+            trusted=trusted,
             uncertainty_ms=0,
             keyframe=seq == 1,
             origin=origin,

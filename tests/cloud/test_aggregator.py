@@ -17,7 +17,7 @@ from cloud.history.embedded import EmbeddedHistory
 from cloud.history.store import Row
 from cloud.ingest.gateways import GatewayRegister
 from cloud.ingest.log_segments import SegmentLog
-from devices.frame import SealedFrame
+from devices.frame import Content, SealedFrame
 from devices.instants import format_instant
 from devices.reading import Lane
 from devices.receipt import Status
@@ -151,6 +151,43 @@ async def test_the_processor_sets_aside_what_it_cannot_use_and_goes_on(tmp_path:
         assert sorted(one.reason.split(":")[0] for one in aside) == ["UnknownVersion", "UnusableFacts", "parked"]
         assert heard == [fine.header.seq]
         aggregator.close()
+
+
+async def test_a_frame_from_before_the_clock_was_trusted_is_neither_parked_nor_lost(tmp_path: Path) -> None:
+    gateway = SealingGateway(start_ms=now_ms() - 300)  # its span ends after its receipt
+    register(tmp_path, gateway)
+    early = gateway.seal(Content(), trusted=False)
+    with owning(tmp_path) as places:
+        aggregator = Aggregator(places)
+        heard: list[int] = []
+        aggregator.processor.listen(lambda _, frames, __: heard.extend(one.header.seq for one in frames))
+        await aggregator.admission.take(aggregator.keys.all()[0], [early.data])
+        await catch_up(aggregator)
+
+        assert heard == [early.header.seq]
+        assert frames_set_aside(aggregator.facts) == []
+        aggregator.close()
+
+
+async def test_history_that_pours_in_while_figures_are_asked_finds_no_locked_store(tmp_path: Path) -> None:
+    gateway = SealingGateway(start_ms=now_ms() - 30 * 86_400_000)
+    register(tmp_path, gateway)
+    waiting = [gateway.wide(200, 2000, Lane.EVENTS, seed=seed) for seed in range(FRAMES)]
+    receipted: set[bytes] = set()
+    enter_ledger(tmp_path)
+    answers: list[httpx.Response] = []
+    async with (
+        running(tmp_path) as cloud,
+        httpx.AsyncClient(base_url=cloud.address, timeout=10) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        delivery = group.create_task(deliver(cloud, gateway, waiting, receipted))
+        while not delivery.done() or not answers:
+            answers.append(await client.get("/api/v1/sites/jinji-lake/indicators?window=month"))
+
+    assert len(receipted) == FRAMES
+    assert {answer.status_code for answer in answers} == {200}
+    assert not [line for line in cloud.said if "locked" in line or "Traceback" in line]
 
 
 async def test_an_operator_can_stop_it_quickly_while_a_page_is_open_and_start_it_again(tmp_path: Path) -> None:

@@ -179,6 +179,19 @@ def test_contact_lost_while_in_fault_stays_fault_until_data_prove_it_intact(tmp_
     cloud.engine.dispose()
 
 
+def test_the_first_moments_of_an_agent_before_its_clock_is_trusted_count(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    trusted_ms = minute(0) + 300
+    cloud.tell([
+        Told(1, minute(0), trusted_ms, (Entry("pump", "alarm", minute(0), 0.0),), inventory(["pump"], minute(0)),
+             clock_run=b"untruste", trusted=False),
+        Told(2, trusted_ms, minute(5), (Entry("pump", "alarm", minute(0), 0.0, trusted_ms),), clock_run=b"trusted-"),
+    ])  # fmt: skip
+
+    assert pump_states(cloud, minute(0), minute(5)) == [(0, "standby")]
+    cloud.engine.dispose()
+
+
 def test_back_filled_frames_replace_unknown(tmp_path: Path) -> None:
     cloud = new_cloud(tmp_path)
     first = Told(1, minute(0), minute(5), (Entry("pump", "alarm", minute(1), 0.0),), inventory(["pump"], minute(0)))

@@ -95,6 +95,7 @@ class Told:
     origin: Origin = Origin.LIVE
     hold_s: int = 60
     gateway: str = GATEWAY
+    trusted: bool = True
 
     def frame(self) -> Frame:
         """As decoded."""
@@ -124,7 +125,7 @@ class Told:
         )
         header = Header(
             self.gateway, Lane.EVENTS, self.epoch, self.seq, "key", self.clock_run, 0, self.from_ms, self.to_ms,
-            trusted=True, uncertainty_ms=0, keyframe=bool(kept), origin=self.origin, previous_hash=b"",
+            trusted=self.trusted, uncertainty_ms=0, keyframe=bool(kept), origin=self.origin, previous_hash=b"",
             previous_epoch=None, readings=content.readings, body_bytes=0,
         )  # fmt: skip
         return Frame(header, content, b"")
