@@ -2,16 +2,19 @@
 
 import asyncio
 import math
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from devices.errors import LinkDown
-from devices.reading import Block, Quality, Text
+from devices.profile import POSE_POINT
+from devices.reading import Block, Pose, Quality, Text
 from edge.clock import Moment
 from edge.config import Connection, Device, ModbusServer, Site
 from edge.drivers.modbus import ModbusDriver
 from edge.drivers.modbus_device import plans_of
+from edge.drivers.mqtt import MqttDriver
 
 SILENT = "no message"  # of a device that pushes and did not, while we listened
 
@@ -50,7 +53,6 @@ class Trial:
 
 async def try_site(site: Site, now: Callable[[], Moment], listen_s: float) -> Trial:
     """Poll every device once and listen to every broker until each device was heard, at most `listen_s`."""
-    _ = listen_s
     tasks: list[asyncio.Task[tuple[list[Tried], str]]] = []
     async with asyncio.TaskGroup() as group:
         for connection in site.config.connections:
@@ -58,7 +60,7 @@ async def try_site(site: Site, now: Callable[[], Moment], listen_s: float) -> Tr
             work = (
                 _poll(connection, connection.modbus, devices, now)
                 if connection.modbus is not None
-                else _listen(connection, devices)
+                else _listen(site, connection, devices, now, listen_s)
             )
             tasks.append(group.create_task(work, name=f"try {connection.id}"))
     results = [task.result() for task in tasks]
@@ -109,6 +111,12 @@ def in_order(connection: str, devices: Iterable[Device], items: Iterable[object]
             said[item.device, item.point] = Tried(
                 connection, item.device, item.point, None, item.text, "", quality_text(item.quality), item.time_ms
             )
+        elif isinstance(item, Pose):
+            text = f"x {item.x_mm / 1000:.2f} m, y {item.y_mm / 1000:.2f} m on {item.map_id}"
+            quality = quality_text(item.quality)
+            said[item.device, POSE_POINT] = Tried(
+                connection, item.device, POSE_POINT, None, text, "", quality, item.time_ms
+            )
         elif isinstance(item, Block):
             for reading in item:
                 value = None if math.isnan(reading.value) else reading.value
@@ -122,28 +130,24 @@ def in_order(connection: str, devices: Iterable[Device], items: Iterable[object]
                     quality_text(reading.quality),
                     reading.time_ms,
                 )
-    return [
-        _complete(said.get((device.id, point)), connection, device, point)
-        for device in devices
-        for point in device.profile.points
-    ]
+    heard = {device for device, _ in said}
+    found = []
+    for device in devices:
+        points = [*device.profile.points, *([POSE_POINT] if (device.id, POSE_POINT) in said else [])]
+        if device.pushes and device.id in heard:  # a message seldom carries every point
+            points = [point for point in points if (device.id, point) in said]
+        found += [_complete(said.get((device.id, point)), connection, device, point) for point in points]
+    return found
 
 
 def _complete(tried: Tried | None, connection: str, device: Device, point: str) -> Tried:
-    known = device.profile.points[point]
+    known = device.profile.points.get(point)
+    unit = "" if known is None else known.canonical_unit
     if tried is None:
-        return Tried(connection, device.id, point, None, "", known.canonical_unit, SILENT, None)
-    label = known.enum.get(int(tried.value), "") if tried.value is not None and tried.value.is_integer() else ""
-    return Tried(
-        connection,
-        device.id,
-        point,
-        tried.value,
-        tried.text or label,
-        known.canonical_unit,
-        tried.quality,
-        tried.time_ms,
-    )
+        return Tried(connection, device.id, point, None, "", unit, SILENT, None)
+    if known is None or tried.value is None or not tried.value.is_integer():
+        return replace(tried, unit=unit)
+    return replace(tried, unit=unit, text=known.enum.get(int(tried.value), ""))
 
 
 def quality_text(quality: Quality) -> str:
@@ -153,5 +157,31 @@ def quality_text(quality: Quality) -> str:
     return quality.name.removeprefix("BAD_").replace("_", " ").lower()
 
 
-async def _listen(connection: Connection, devices: Sequence[Device]) -> tuple[list[Tried], str]:
-    return in_order(connection.id, devices, []), f"{connection.id}: brokers are not tried yet"
+async def _listen(
+    site: Site, connection: Connection, devices: Sequence[Device], now: Callable[[], Moment], listen_s: float
+) -> tuple[list[Tried], str]:
+    broker = connection.mqtt
+    if broker is None:
+        return in_order(connection.id, devices, []), ""
+    identifier = f"gatehouse/try/{secrets.token_hex(8)}"  # not the agent's: it may be running
+    driver = MqttDriver(broker, devices, now, identifier, folder=site.folder, keep_session=False)
+    items: list[object] = []
+    waiting = {device.id for device in devices}
+    try:
+        async with asyncio.timeout(listen_s), driver:
+            async for heard in driver:
+                items += heard.items
+                waiting -= {item.device for item in heard.items}
+                if not waiting:
+                    break
+    except LinkDown as error:
+        return in_order(connection.id, devices, items), f"{connection.id}: {error}"
+    except TimeoutError:  # what was heard until then is shown, the rest as silent
+        pass
+    rejected = "".join(f"; {count} rejected: {reason}" for reason, count in _rejected(driver))
+    problem = f"{connection.id}: no message of {', '.join(sorted(waiting))} in {listen_s:g} s" if waiting else ""
+    return in_order(connection.id, devices, items), problem + rejected if waiting else ""
+
+
+def _rejected(driver: MqttDriver) -> list[tuple[str, int]]:
+    return sorted(driver.counts.rejected.items())

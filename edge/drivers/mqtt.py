@@ -46,7 +46,8 @@ class Heard:
 class MqttDriver:
     """One subscription to a broker: `async with` connects and subscribes, `async for` gives what was read.
 
-    The session is kept by the broker, so that messages wait for an agent that is restarted. Files of the broker's
+    The session is kept by the broker, so that messages wait for an agent that is restarted, unless `keep_session`
+    says that nobody will come back. Files of the broker's
     settings are looked for in `folder`; they are read again at each connect. Raises ConfigurationError when they
     cannot be used.
     """
@@ -60,12 +61,14 @@ class MqttDriver:
         *,
         folder: Path = Path(),
         inbox_messages_max: int = INBOX_MESSAGES_MAX,
+        keep_session: bool = True,
     ) -> None:
         tls_context(broker, folder)
         self._broker = broker
         self._folder = folder
         self._now = now
         self._identifier = identifier
+        self._keep_session = keep_session
         self._reader = MessageReader(devices)
         self._client: BrokerClient | None = None
         self._connection = 0
@@ -81,7 +84,7 @@ class MqttDriver:
     async def __aenter__(self) -> Self:
         """Connect and subscribe. Raises LinkDown."""
         self._inbox.begin_connection()
-        client = BrokerClient(self._broker, self._identifier, self._inbox, self._tls())
+        client = BrokerClient(self._broker, self._identifier, self._inbox, self._tls(), keep_session=self._keep_session)
         try:
             await client.__aenter__()
         except aiomqtt.MqttError as error:

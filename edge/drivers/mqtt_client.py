@@ -76,14 +76,25 @@ def _no_password() -> str:
 
 
 class BrokerClient(aiomqtt.Client):
-    """A connection whose session the broker keeps, so that messages wait for an agent that is away."""
+    """A connection whose session the broker keeps, so that messages wait for an agent that is away.
 
-    def __init__(self, broker: MqttBroker, identifier: str, inbox: Inbox, tls: ssl.SSLContext | None) -> None:
+    Without `keep_session` the broker forgets it at once.
+    """
+
+    def __init__(
+        self,
+        broker: MqttBroker,
+        identifier: str,
+        inbox: Inbox,
+        tls: ssl.SSLContext | None,
+        *,
+        keep_session: bool = True,
+    ) -> None:
         self._is_5 = broker.version == 5
         properties = None
         if self._is_5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = SESSION_KEPT_S
+            properties.SessionExpiryInterval = SESSION_KEPT_S if keep_session else 0
             properties.ReceiveMaximum = UNCONFIRMED_MAX
             properties.MaximumPacketSize = PACKET_BYTES_MAX
         super().__init__(
@@ -94,7 +105,7 @@ class BrokerClient(aiomqtt.Client):
             logger=_silent,
             identifier=identifier,
             protocol=aiomqtt.ProtocolVersion.V5 if self._is_5 else aiomqtt.ProtocolVersion.V311,
-            clean_session=None if self._is_5 else False,
+            clean_session=None if self._is_5 else not keep_session,
             clean_start=False if self._is_5 else MQTT_CLEAN_START_FIRST_ONLY,
             properties=properties,
             timeout=TIMEOUT_S,

@@ -2,19 +2,24 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiomqtt
 import pytest
 
 from devices.errors import Permanent
 from devices.profile import load_profiles
 from edge.commissioning.address import server_at
 from simulators.modbus import SimulatedDevice, serve
+from tests.brokers import mosquitto
 from tests.edge.modbus_peer import modbus_peer
 from tests.edge.serial_bus import RtuPeer, converter_peer, serial_peer
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
 SITE = """\
@@ -139,6 +144,48 @@ async def test_try_says_which_connection_cannot_be_made(tmp_path: Path) -> None:
     assert done.code == 4
     assert "plant: no Modbus server answers at 127.0.0.1:9" in done.err
     assert "no connection" in done.out
+
+
+BROKER = """\
+site: s
+gateway: g
+connections:
+  - id: broker
+    mqtt: {{host: 127.0.0.1, port: {port}}}
+    devices: [{{id: p-1, profile: nwave-nps405, topic: application/a/device/0001/event/up}}]
+"""
+
+
+async def test_try_waits_for_messages_and_leaves_no_session_behind(tmp_path: Path) -> None:
+    uplink = {"deviceInfo": {"devEui": "0001"}, "fPort": 1, "data": "Aw==", "deduplicationId": "d"}
+    async with mosquitto(tmp_path) as broker, aiomqtt.Client("127.0.0.1", broker.port) as publisher:
+        site = tmp_path / "site.yaml"
+        site.write_text(BROKER.format(port=broker.port), "utf-8")
+        trying = asyncio.create_task(edge("try", site, "--json"))
+        counter = count()
+
+        async def published() -> bool:
+            payload = json.dumps({**uplink, "fCnt": next(counter)})
+            await publisher.publish("application/a/device/0001/event/up", payload, qos=1)
+            return trying.done()
+
+        await eventually(published, "a message to be shown")
+        done = trying.result()
+
+    assert done.code == 0, done.err
+    assert {one["point"]: one["value"] for one in done.json()["readings"]}["occupied"] == 1.0
+    connected = re.findall(r" as gatehouse/try/\w+ \(p\d, (c\d)", (tmp_path / "mosquitto.log").read_text())
+    assert connected == ["c1"]  # a clean session, which the broker forgets
+
+
+async def test_try_names_the_devices_that_sent_nothing(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as broker:
+        site = tmp_path / "site.yaml"
+        site.write_text(BROKER.format(port=broker.port), "utf-8")
+        done = await edge("try", site, "--seconds", 0.5)
+
+    assert done.code == 4
+    assert "broker: no message of p-1 in 0.5 s" in done.err
 
 
 async def test_scan_finds_the_units_of_a_server(plant: int) -> None:
