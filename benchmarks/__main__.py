@@ -4,7 +4,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import frames, ingest, journal, polling
+from benchmarks import dead_units, frames, ingest, journal, polling
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "journal": journal.measure,
     "ingest": ingest.measure,
     "polling": polling.measure,
+    "dead-units": dead_units.measure,
 }
 
 
