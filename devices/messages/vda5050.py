@@ -120,6 +120,9 @@ def decode_state(payload: bytes) -> tuple[Observation, PoseFlag]:
         "action_running": float(any(action.action_status == "RUNNING" for action in unfinished)),
         "battery": _charge(battery),
     }
+    if mode is Mode.STARTUP:  # 3.0: what else the message says may not be valid yet
+        numbers |= dict.fromkeys(numbers.keys() - {"connection", "mode"}, math.nan)
+        return Observation(stamp(state.timestamp), numbers, {}, None, state.header_id, "state"), PoseFlag(0)
     flags = PoseFlag.DRIVING if state.driving else PoseFlag(0)
     if mode in AUTOMATIC_MODES:
         flags |= PoseFlag.AUTOMATIC
@@ -150,7 +153,8 @@ def decode_connection(payload: bytes) -> Observation:
     if connection is None:
         raise MessageError(f"unknown connectionState {message.connection_state[:40]!r}")
     sequence = None if connection is Connection.BROKEN else message.header_id
-    return Observation(None, {"connection": float(connection)}, sequence=sequence, sequence_scope="connection")
+    numbers = {"connection": float(connection)}
+    return Observation(None, numbers, sequence=sequence, sequence_scope="connection", at_receipt=True)
 
 
 def _check(header: _Header) -> None:

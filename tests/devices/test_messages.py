@@ -1,4 +1,6 @@
+import base64
 import json
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -7,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.errors import MessageError, Permanent
+from devices.instants import format_instant
 from devices.messages.decode import MessageDecoder
 from devices.messages.json_mapping import parse_path
+from devices.messages.parking_sensors import encode_nps405_status
 from devices.messages.payload import PAYLOAD_BYTES_MAX
 from devices.profile import load_profiles, parse_profile
 from devices.reading import PoseFlag
@@ -140,12 +144,73 @@ def test_a_profile_without_a_point_leaves_it_out() -> None:
     assert found[0].numbers == {"occupied": 1.0}
 
 
+def uplink(f_count: int, data: bytes, at_ms: int = NOW_MS, name: str = "a") -> bytes:
+    """A ChirpStack uplink of a Nwave sensor; a frame count of 0 is left out, as ChirpStack does."""
+    counted = {"fCnt": f_count} if f_count else {}
+    message = {"deduplicationId": name, "time": format_instant(at_ms), "deviceInfo": {"devEui": "1"}, "fPort": 1}
+    return json.dumps({**message, **counted, "data": base64.b64encode(data).decode()}).encode()
+
+
+def changes(decoder: MessageDecoder, *payloads: bytes) -> list[tuple[float, int, bool]]:
+    found = [one for payload in payloads for one in decoder.decode("a/event/up", payload, NOW_MS)]
+    return [(one.numbers["occupied"], (one.source_time_ms or 0) - NOW_MS, one.is_estimate) for one in found]
+
+
+def test_a_copy_of_an_uplink_is_taken_once_whatever_its_id() -> None:
+    decoder = MessageDecoder(PROFILES["nwave-nps405"])
+    copies = (uplink(7, b"\xb7"), uplink(7, b"\xb7"), uplink(7, b"\xb7", NOW_MS + 800, "b"))
+
+    assert changes(decoder, *copies) == [(1.0, 0, False)]
+
+
 def test_a_frame_counter_that_starts_again_is_not_a_copy() -> None:
     decoder = MessageDecoder(PROFILES["nwave-nps405"])
-    first = b'{"deduplicationId":"a","deviceInfo":{"devEui":"1"},"fPort":1,"data":"tw=="}'
-    again = first.replace(b'"a"', b'"b"')
+    hour_ms = 3_600_000
 
-    assert [len(decoder.decode("t", payload, NOW_MS)) for payload in (first, first, again)] == [1, 0, 1]
+    assert len(changes(decoder, uplink(0, b"\xb7"), uplink(0, b"\xb7", NOW_MS + hour_ms, "b"))) == 2
+    decoder.decode("a/event/join", b"{}", NOW_MS)
+    assert len(changes(decoder, uplink(0, b"\xb7", NOW_MS + hour_ms, "b"))) == 1
+
+
+def test_one_lost_uplink_is_told_by_the_next() -> None:
+    """Occupied, [free, lost], occupied after 10 minutes of being free."""
+    decoder = MessageDecoder(PROFILES["nwave-nps405"])
+    half_hour_ms = 1_800_000
+    after = uplink(7, encode_nps405_status(occupied=True, previous_minutes=10), NOW_MS + half_hour_ms)
+
+    found = changes(decoder, uplink(5, b"\x01"), after)
+
+    assert found == [(1.0, 0, False), (0.0, half_hour_ms - 600_000, True), (1.0, half_hour_ms, False)]
+
+
+@pytest.mark.parametrize(
+    ("f_count", "occupied", "minutes"),
+    [
+        (6, True, 10),  # none is missing
+        (8, True, 10),  # two are missing
+        (2, True, 10),  # the counter began anew
+        (7, False, 10),  # the other state: what was lost changed nothing
+        (7, True, 30),  # the state before would have begun before the uplink that says otherwise
+        (7, True, 0),
+        (7, True, 700),  # "11 hours or longer"
+    ],
+)
+def test_nothing_is_made_up_for_what_the_next_uplink_does_not_tell(f_count: int, occupied: bool, minutes: int) -> None:  # noqa: FBT001
+    decoder = MessageDecoder(PROFILES["nwave-nps405"])
+    half_hour_ms = 1_800_000
+    after = uplink(f_count, encode_nps405_status(occupied=occupied, previous_minutes=minutes), NOW_MS + half_hour_ms)
+
+    assert len(changes(decoder, uplink(5, b"\x01"), after)) == 2
+
+
+def test_a_robot_that_starts_up_says_nothing_but_that() -> None:
+    """VDA 5050 3.0: in STARTUP the other content may be invalid."""
+    payload = json.dumps({**STATE, "operatingMode": "STARTUP", "safetyState": {"eStop": "MANUAL"}}).encode()
+
+    (found,) = robot().decode(f"{ROBOT}/state", payload, NOW_MS)
+
+    assert {point for point, value in found.numbers.items() if not math.isnan(value)} == {"connection", "mode"}
+    assert (found.numbers["mode"], found.pose, found.texts) == (5, None, {})
 
 
 def test_a_polled_profile_has_no_messages() -> None:

@@ -92,6 +92,44 @@ def test_a_counter_that_begins_anew_is_no_duplicate(reader: MessageReader) -> No
     assert dict(zip(block.points, block.values.tolist(), strict=True)) == {"connection": 1.0}
 
 
+def state(time_ms: int, header: int = 1) -> bytes:
+    return message(header, time_ms, operatingMode="AUTOMATIC", driving=True)
+
+
+def test_a_last_will_comes_after_the_state_of_a_robot_whose_clock_is_ahead(reader: MessageReader) -> None:
+    (said, _) = read(reader, "state", state(START_MS + 5_000))
+    (will,) = read(reader, "connection", connection("CONNECTIONBROKEN", time_ms=START_MS - 60_000))
+
+    assert isinstance(said, Block)
+    assert isinstance(will, Block)
+    assert said.time_ms == will.time_ms == START_MS
+    assert said.quality is Quality.GOOD
+
+
+def test_poses_keep_the_robots_own_stamps(reader: MessageReader) -> None:
+    """Their distances in time decide how fast it went."""
+    (pose,) = read(reader, "visualization", visualization(1.0, time_ms=START_MS + 4_000))
+
+    assert pose.time_ms == START_MS + 4_000
+
+
+def test_a_change_computed_for_a_lost_uplink_is_uncertain_in_time() -> None:
+    space = device(PROFILES["nwave-nps405"], "p1", topic="a/event/up")
+    reader, hour_ms = MessageReader([space]), 3_600_000
+
+    def uplink(f_count: int, data: str, at_ms: int) -> bytes:
+        stamped = {"time": format_instant(at_ms), "deviceInfo": {"devEui": "1"}}
+        return json.dumps({**stamped, "fCnt": f_count, "fPort": 1, "data": data}).encode()
+
+    reader.read("a/event/up", uplink(1, "AQ==", START_MS - hour_ms), NOW)
+    lost, said = reader.read("a/event/up", uplink(3, "FQ==", START_MS), NOW)  # occupied, ten minutes after being free
+
+    assert isinstance(lost, Block)
+    assert (lost.time_ms, lost.quality, lost.values.tolist()) == (START_MS - 600_000, Quality.UNCERTAIN_TIME, [0.0])
+    assert (said.time_ms, said.quality) == (START_MS, Quality.GOOD)
+    assert reader.counts.lost == 1
+
+
 def test_messages_that_never_came_are_counted(reader: MessageReader) -> None:
     read(reader, "visualization", visualization(1.0, header=1))
     read(reader, "visualization", visualization(2.0, header=5))
