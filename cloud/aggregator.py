@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -55,6 +56,7 @@ EPOCH_BYTES = 4  # of the pages' streams: another one after every start
 OPEN_REQUESTS_S = 1.5  # how long a stop waits for requests that are being answered
 INFLUX_URL = "GATEHOUSE_INFLUX_URL"
 INFLUX_PARTS = ("GATEHOUSE_INFLUX_TOKEN", "GATEHOUSE_INFLUX_ORG", "GATEHOUSE_INFLUX_BUCKET")
+THREADS = 12  # questions that wait for the store must not keep frames and alerts from it; the store takes 16 at once
 LAST_BATCH_S = 5.0  # how long it waits for the batch at hand of each reader
 _log = structlog.get_logger(__name__)
 
@@ -294,6 +296,7 @@ async def _catch_up(places: Places) -> int:
 async def _serve(settings: Settings, places: Places, listening: socket.socket) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, "cloud"))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     aggregator = Aggregator(places, settings.influx)

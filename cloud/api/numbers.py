@@ -36,7 +36,7 @@ from cloud.indicators.registry import (
 from cloud.indicators.robots import COVERAGE
 from devices.errors import Permanent
 
-PATIENCE_S = 0.8  # a request helps to derive what is missing for this long, then answers from what there is
+PATIENCE_S = 0.5  # a request helps to derive what is missing for this long, then answers from what there is
 TREND_DAYS = {INTACT_RATE: 7, COVERAGE: 14, OCCUPANCY: 2}
 HOURLY_DAYS_MAX = 14
 TREND_KEPT_S = 60.0
