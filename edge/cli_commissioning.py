@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from enum import StrEnum
 from itertools import groupby
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -27,8 +27,10 @@ from edge.commissioning.address import server_at
 from edge.commissioning.decodings import Decoding, decodings, text_of
 from edge.commissioning.examination import Finding, Weight, examine
 from edge.commissioning.forecast import BUSY_WARNED, BusLoad, PlannedRead, bus_loads, planned_reads
-from edge.commissioning.trial import Tried, try_site
 from edge.config import BUS_UNIT_MAX, UNIT_MAX, ModbusServer, load_site
+
+if TYPE_CHECKING:
+    from edge.commissioning.trial import Tried
 
 SILENT_S = 0.3  # that a unit id may stay silent in a scan; devices that are there answer within 0.1 s
 SAME_FOR_ALL_MIN = 4  # so many neighbours that all answer alike are one device
@@ -150,6 +152,7 @@ def try_once(
 ) -> None:
     """Read everything once, live, and show it. Nothing is kept, nothing is sent to the cloud."""
     from edge.clock import Clock
+    from edge.commissioning.trial import try_site
 
     with reporting():
         site = load_site(site_file)
@@ -177,7 +180,7 @@ def try_once(
         raise typer.Exit(EXIT_FAILURE)
 
 
-def _trial_table(points: Sequence[Tried]) -> Table:
+def _trial_table(points: Sequence["Tried"]) -> Table:
     table = Table()
     for heading in ("device", "point", "value", "unit", "quality", "time"):
         table.add_column(heading, justify="right" if heading == "value" else "left")

@@ -1,8 +1,9 @@
-"""B4 on a serial bus: units that are dead must not cost the others their polls."""
+"""A serial bus with dead units (B4), and one whose adapter is pulled out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from random import Random
 
 from devices.reading import Block
@@ -27,7 +28,7 @@ def on_the_line(question: RtuQuestion, answer: bytes) -> list[tuple[float, bytes
 
 
 @asynccontextmanager
-async def polling(peer: RtuPeer, heard: dict[str, int]) -> AsyncIterator[Polling]:
+async def polling(path: str, heard: dict[str, int]) -> AsyncIterator[Polling]:
     profile = registers_profile(4, poll=f"{INTERVAL_S}s")
     plans = [plan for unit in UNITS for plan in plans_of(device(profile, f"d{unit}", unit))]
 
@@ -37,21 +38,20 @@ async def polling(peer: RtuPeer, heard: dict[str, int]) -> AsyncIterator[Polling
                 assert item.values.tolist() == [0.0, 1.0, 2.0, 3.0]
                 heard[item.device] = heard.get(item.device, 0) + 1
 
-    async with serial_peer(peer) as path:
-        driver = ModbusDriver(LINE.model_copy(update={"serial": path}), moment)
-        owner = Polling("bus", driver, plans, sink, now=moment, rng=Random(7))
-        task = asyncio.create_task(owner.run())
-        try:
-            yield owner
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    driver = ModbusDriver(LINE.model_copy(update={"serial": path}), moment)
+    owner = Polling("bus", driver, plans, sink, now=moment, rng=Random(7))
+    task = asyncio.create_task(owner.run())
+    try:
+        yield owner
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_three_dead_units_of_ten_on_a_serial_bus_leave_the_others_95_percent_of_their_polls() -> None:
     peer = RtuPeer(dead_units=set(DEAD), plan=on_the_line)
     heard: dict[str, int] = {}
-    async with polling(peer, heard) as owner:
+    async with serial_peer(peer) as path, polling(path, heard) as owner:
         await until(lambda: len(owner.status.open_units) == len(DEAD), "three open breakers")
         heard.clear()
         peer.questions.clear()
@@ -69,9 +69,24 @@ async def test_three_dead_units_of_ten_on_a_serial_bus_leave_the_others_95_perce
 async def test_a_unit_that_comes_back_to_a_serial_bus_is_polled_again_with_right_values() -> None:
     peer = RtuPeer(dead_units=set(DEAD), plan=on_the_line)
     heard: dict[str, int] = {}
-    async with polling(peer, heard) as owner:
+    async with serial_peer(peer) as path, polling(path, heard) as owner:
         await until(lambda: len(owner.status.open_units) == len(DEAD), "three open breakers")
         peer.dead_units.clear()
         await until(lambda: all(heard.get(f"d{unit}", 0) >= 2 for unit in DEAD), "good values of all")
 
     assert owner.status.open_units == []
+
+
+async def test_an_adapter_that_is_pulled_out_and_plugged_in_again_is_found(tmp_path: Path) -> None:
+    port = tmp_path / "ttyUSB0"
+    heard: dict[str, int] = {}
+    async with polling(str(port), heard) as owner:
+        for _ in range(2):
+            await until(lambda: owner.status.error, "the missing port to be told")
+            assert "ttyUSB0 cannot be opened" in owner.status.error
+            heard.clear()
+            async with serial_peer(RtuPeer()) as path:
+                port.symlink_to(path)
+                await until(lambda: heard.get("d1", 0) >= 2, "good values")
+                assert owner.status.connected
+            port.unlink()
