@@ -77,7 +77,18 @@ class Mqtt(Section):
     """Which messages the device sends. `lorawan` is ChirpStack v4 or The Things Stack v3, told apart by shape."""
 
     message: Literal["vda5050", "lorawan", "json"]
-    codec: Literal["nwave-nps405", "nwave-nps405-v1", "nwave-nps310", "bosch-tps110"] | None = None
+    codec: (
+        Literal[
+            "nwave-nps405",
+            "nwave-nps405-v1",
+            "nwave-nps310",
+            "nwave-ncc405",
+            "bosch-tps110",
+            "netvox-r719a",
+            "milesight-vs34x",
+        ]
+        | None
+    ) = None
     time: str | None = None  # json: path of the time of measurement, RFC 3339 or Unix s or ms
 
 

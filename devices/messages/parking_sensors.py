@@ -1,9 +1,10 @@
 """LoRaWAN parking sensors: application payload bytes to numbers, and the reverse for the simulators.
 
-Sources: TheThingsNetwork/lorawan-devices vendor/nwave/nps405.js (commit 62c8acd), nps310sm.js,
-vendor/bosch/tpl110-0292.js. An earlier nps405.js had the occupied bit on top and the duration below it: that is the
-codec `nwave-nps405-v1`. The vendor's own examples of today (0x95 is occupied after 74) only fit bit 0. The unit of
-the duration is taken to be the minute (the codecs name none).
+Sources: TheThingsNetwork/lorawan-devices vendor/nwave/nps405.js (commit 62c8acd), nps310sm.js, ncc405.js,
+vendor/bosch/tpl110-0292.js; thingsboard/data-converters VENDORS/Netvox/R719A, VENDORS/Milesight/VS34x. An earlier
+nps405.js had the occupied bit on top and the duration below it: that is the codec `nwave-nps405-v1`. The vendor's own
+examples of today (0x95 is occupied after 74) only fit bit 0. The unit of the duration is taken to be the minute (the
+codecs name none).
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from devices.errors import MessageError
 
 STATUS, HEARTBEAT, STARTUP, USER_TAG = 1, 2, 3, 10  # LoRaWAN f_port
+NETVOX_REPORT, NETVOX_R719A, MILESIGHT_REPORT = 6, 0x59, 85
 PAYLOAD_BYTES_MAX = 242  # the largest LoRaWAN application payload
 
 _NPS405_RESETS = {
@@ -30,8 +32,8 @@ _TPS110_RESETS = {1: "watchdog", 2: "power_on", 3: "system_request", 4: "other"}
 class ParkingUplink:
     """One uplink.
 
-    Numbers: `occupied` 0/1, `previous_state_s`, `battery` V, `temperature` degC, `hardware_health`; texts: `firmware`,
-    `reset_cause`.
+    Numbers: `occupied` 0/1, `previous_state_s`, `vehicles` (counted so far), `battery` V, `charge` percent,
+    `temperature` degC, `hardware_health`; texts: `firmware`, `reset_cause`.
     """
 
     numbers: dict[str, float] = field(default_factory=dict)
@@ -92,20 +94,59 @@ def _tps110(f_port: int, data: bytes) -> ParkingUplink:
     return _startup(data, 12, _TPS110_RESETS) if f_port == STARTUP else ParkingUplink()
 
 
+def _ncc405(f_port: int, data: bytes) -> ParkingUplink:
+    """A counter of 16 bits that begins anew behind 65535."""
+    if f_port == STATUS:
+        return ParkingUplink({"vehicles": float(data[0] << 8 | data[1])})
+    if f_port == HEARTBEAT:
+        return ParkingUplink({"hardware_health": float(data[0] >> 3), "battery": (2500 + 4 * data[1]) / 1000})
+    return ParkingUplink({}, _versions(data, 0, _NPS405_RESETS)) if f_port == STARTUP else ParkingUplink()
+
+
+def _r719a(f_port: int, data: bytes) -> ParkingUplink:
+    """Version, device type 0x59, kind of report, battery in 0.1 V (bit 7 only says that it is low), state."""
+    if f_port != NETVOX_REPORT or data[1] != NETVOX_R719A or data[2] != 1:
+        return ParkingUplink()
+    return ParkingUplink({"occupied": float(data[4] != 0), "battery": (data[3] & 0x7F) / 10})
+
+
+def _vs34x(f_port: int, data: bytes) -> ParkingUplink:
+    """Channel, type and value, one after the other; a channel of unknown length ends what can be read."""
+    numbers: dict[str, float] = {}
+    at = 0 if f_port == MILESIGHT_REPORT else len(data)
+    while at < len(data):
+        channel = data[at], data[at + 1]
+        if channel == (0x01, 0x75):
+            numbers["charge"] = float(data[at + 2])
+        elif channel == (0x03, 0x00):
+            numbers["occupied"] = float(data[at + 2] != 0)
+        else:
+            break
+        at += 3
+    return ParkingUplink(numbers)
+
+
 _CODECS: dict[str, Callable[[int, bytes], ParkingUplink]] = {
     "nwave-nps405": _nps405,
     "nwave-nps405-v1": _nps405_v1,
     "nwave-nps310": _nps310,
+    "nwave-ncc405": _ncc405,
     "bosch-tps110": _tps110,
+    "netvox-r719a": _r719a,
+    "milesight-vs34x": _vs34x,
 }
 
 
 def _startup(data: bytes, at: int, resets: dict[int, str]) -> ParkingUplink:
     """Three bytes of firmware version, the reset cause, the state."""
+    return ParkingUplink({"occupied": float(data[at + 4] & 1)}, _versions(data, at, resets))
+
+
+def _versions(data: bytes, at: int, resets: dict[int, str]) -> dict[str, str]:
     texts = {"firmware": f"{data[at]}.{data[at + 1]}.{data[at + 2]}"}
     if data[at + 3] in resets:
         texts["reset_cause"] = resets[data[at + 3]]
-    return ParkingUplink({"occupied": float(data[at + 4] & 1)}, texts)
+    return texts
 
 
 def _previous(code: int) -> dict[str, float]:

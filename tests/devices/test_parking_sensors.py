@@ -21,21 +21,32 @@ VECTORS = json.loads((GOLDEN / "lorawan" / "parking_payload_vectors.json").read_
 EVENTS = json.loads((GOLDEN / "lorawan" / "parking_uplink_events.json").read_text("utf-8"))
 
 
+OUR_NAMES = {
+    "temperature": "temperature",
+    "counter_value": "vehicles",
+    "battery": "charge",
+    "battery_voltage": "battery",
+}
+CODECS = {"TPS110": "bosch-tps110", "Parking_Lot": "bosch-tps110", "NPS310": "nwave-nps310", "NCC405": "nwave-ncc405"}
+CODECS |= {"NPS": "nwave-nps405", "R719A": "netvox-r719a", "VS34x": "milesight-vs34x"}
+
+
 def codec_of(vector: dict[str, Any]) -> str:
-    if vector["vendor"] == "Bosch":
-        return "bosch-tps110"
-    return "nwave-nps310" if "NPS310" in vector["device"] else "nwave-nps405"
+    return next(codec for part, codec in CODECS.items() if part in vector["device"])
 
 
 def as_ours(decoded: dict[str, Any]) -> ParkingUplink:
     """The vendor's field names and units in ours."""
-    numbers = {"occupied": float(decoded["occupied"])}
+    numbers: dict[str, float] = {}
+    if "occupied" in decoded or "occupancy" in decoded:
+        numbers["occupied"] = float(decoded.get("occupied", decoded.get("occupancy")) in {True, "on", "occupied"})
     if "previous_state_duration" in decoded:
         numbers["previous_state_s"] = 60.0 * decoded["previous_state_duration"]
-    if "temperature" in decoded:
-        numbers["temperature"] = float(decoded["temperature"])
+    for theirs, ours in OUR_NAMES.items():
+        if theirs in decoded:
+            numbers[ours] = float(decoded[theirs])
     texts = {}
-    if decoded["type"] == "startup":
+    if decoded.get("type") == "startup":
         texts["firmware"] = decoded.get("firmware_version") or decoded["firmwareVersion"]
         texts["reset_cause"] = (decoded.get("reset_cause") or decoded["resetCause"]).replace(" ", "_")
     return ParkingUplink(numbers, texts)
@@ -82,6 +93,9 @@ def test_whole_uplinks_of_both_network_servers_are_unwrapped(event: dict[str, An
         ("nwave-nps405-v1", 10, "c5201f345678", {"occupied": 1.0, "previous_state_s": 4140.0}),
         ("bosch-tps110", 2, "01f6", {"occupied": 1.0, "temperature": -10.0}),
         ("nwave-nps310", 1, "01", {"occupied": 1.0}),
+        ("milesight-vs34x", 85, "017564ff0b01", {"charge": 100.0}),
+        ("milesight-vs34x", 84, "030001", {}),
+        ("netvox-r719a", 6, "0158012401", {}),
     ],
 )
 def test_payload_bytes_have_the_meaning_that_the_codec_says(
