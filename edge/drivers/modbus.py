@@ -138,8 +138,7 @@ class ModbusDriver:
         question = Question(plan.device.unit, request.function, read.address, read.count, plan.pause_s, plan.timeout_s)
         ready = await self._link.ready(question)
         before = self._now()
-        silent = Quality.BAD_NO_ANSWER if self.connected else Quality.BAD_CONNECTION
-        reply = await self._link.read(question) if ready else Reply(silent)
+        reply = await self._link.read(question) if ready else Reply(self._silence())
         after = self._now()
         # within one clock run the midpoint; across a step only the later reading of the clock is worth anything
         time_ms = after.utc_ms - (after.monotonic_ms - before.monotonic_ms) // 2
@@ -149,6 +148,9 @@ class ModbusDriver:
             polled.answered += 1
         refused = reply.quality is Quality.BAD_EXCEPTION and reply.exception in {_ILLEGAL_ADDRESS, _ILLEGAL_VALUE}
         return _Answer(reply.quality, time_ms, reply.data, refused)
+
+    def _silence(self) -> Quality:
+        return Quality.BAD_NO_ANSWER if self.connected else Quality.BAD_CONNECTION
 
 
 def _items(request: Request, answer: _Answer) -> list[Block | Text]:

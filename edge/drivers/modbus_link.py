@@ -6,9 +6,9 @@ Reads only. Functions that write are neither imported nor can they be asked for:
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from pymodbus import FramerType
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusIOException
@@ -67,8 +67,7 @@ _REQUESTS: dict[Function, Callable[..., ModbusPDU]] = {
 Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """One read. `pause_s` of silence before it; an answer takes at most the larger of `timeout_s` and the site's."""
 
     unit: int
@@ -79,8 +78,7 @@ class Question:
     timeout_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """What came: the data bytes behind the byte count, or why there are none. `exception` is Modbus's code or 0."""
 
     quality: Quality
@@ -160,6 +158,8 @@ class ModbusLink:
     async def _turn(self, question: Question) -> None:
         """Keep the silence that the last unit and the next one need between two frames."""
         pause_s = max(self._silent_s, self._pause_s, question.pause_s)
+        if not pause_s:
+            return
         wait_s = self._ended_s + pause_s - asyncio.get_running_loop().time()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
