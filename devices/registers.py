@@ -243,7 +243,10 @@ def encode_registers(point: Point, value: float) -> list[int]:
             raise RegisterError(f"{point.id} has no way to write {value}")
         return _words(point, _pack_integer(point, _sentinels(point)[0]))
     scale, offset = _line(point)
-    raw = round((value - offset) / scale)
+    unrounded = (value - offset) / scale
+    if not math.isfinite(unrounded):
+        raise RegisterError(f"{point.id} has no way to write {value}")
+    raw = round(unrounded)
     if point.type in {PointType.BIT, PointType.BOOL}:
         if raw not in {0, 1}:
             raise RegisterError(f"{point.id} is 0 or 1, not {value}")
