@@ -49,6 +49,7 @@ class _Done:
     days: Sequence[Row]
     head: Row | None
     seen: Sequence[tuple[int, int]]
+    spills: bool  # into today
 
 
 def step_days(engine: sa.Engine, site: str, zone: ZoneInfo, today: int, known: Profiles) -> bool:
@@ -113,15 +114,22 @@ def _compute(connection: sa.Connection, site: str, zone: ZoneInfo, today: int, k
         work = _work(connection, site, device, zone, start_ms)
         days: list[Row] = []
         head: Row | None = None
+        spills = False
         if work is not None:
             begin = min([*work.marked, work.last_day + 1])
             begin_ms = day_bounds(begin, zone)[0]
             if earliest_ms is None or begin_ms < earliest_ms:
                 earliest_ms, by_epoch = begin_ms, runs_from(connection, site, begin_ms)
-            days = _catch_up(connection, site, zone, work, today, known=known, by_epoch=by_epoch)
+            days, spills = _catch_up(connection, site, zone, work, today, known=known, by_epoch=by_epoch)
             if begin < today:
-                head = {"site": site, "device": device, "zone": zone.key, "first_ms": begin_ms, "last_day": today - 1}
-        done.append(_Done(device, days, head, seen))
+                head = {
+                    "site": site,
+                    "device": device,
+                    "zone": zone.key,
+                    "first_ms": begin_ms,
+                    "last_day": max(work.last_day, today - 1),
+                }
+        done.append(_Done(device, days, head, seen, spills))
         computed += len(days)
         if computed >= DEVICE_DAYS_PER_STEP:
             break
@@ -210,10 +218,7 @@ def _work(connection: sa.Connection, site: str, device: str, zone: ZoneInfo, sta
         )
     )
     marked = {
-        day
-        for from_ms, to_ms in found
-        for day in days_between(max(from_ms, first_ms), min(to_ms + 1, start_ms), zone)
-        if day <= last_day
+        day for from_ms, to_ms in found for day in days_between(max(from_ms, first_ms), min(to_ms + 1, start_ms), zone)
     }
     return _Work(device, first_day, last_day, frozenset(marked))
 
@@ -238,17 +243,17 @@ def _catch_up(
     *,
     known: Profiles,
     by_epoch: Mapping[bytes, Sequence[Run]],
-) -> list[Row]:
-    """The days of one device that differ from the stored ones, computed."""
+) -> tuple[list[Row], bool]:
+    """Days of one device, computed; whether `today`, which a later question had stored, is carried something else."""
     begin = min([*work.marked, work.last_day + 1])
     if begin >= today:
-        return []
+        return [], False
     carry = carries_into(connection, site, [work.device], begin).get(work.device, NO_CARRY)
     stored = _stored_carries(connection, site, work.device, begin)
     rows: list[Row] = []
     differs = False
     # Most often one marked day is all, so look ahead carefully; not so when nothing was computed yet.
-    facts, loaded_to, ahead = None, begin, 1 if work.marked else DAYS_AHEAD_MAX
+    facts, loaded_to, ahead = None, begin, 1 if begin <= work.last_day else DAYS_AHEAD_MAX
     for day in range(begin, today):
         if not differs and day in stored and day not in work.marked:
             carry = _decode_carry(stored[day])
@@ -264,7 +269,7 @@ def _catch_up(
             "site": site, "device": work.device, "day": day, "starts": timeline.starts.astype("<i8").tobytes(),
             "codes": timeline.codes.tobytes(), "carry": body,
         })  # fmt: skip
-    return rows
+    return rows, differs and today in stored
 
 
 def _write(connection: sa.Connection, site: str, done: _Done, before_ms: int) -> None:
@@ -273,6 +278,8 @@ def _write(connection: sa.Connection, site: str, done: _Done, before_ms: int) ->
     if done.head is not None:
         connection.execute(_REPLACE_HEAD, done.head)
     _settle(connection, site, done.device, done.seen, before_ms)
+    if done.spills:
+        connection.execute(WIDEN_MARK, day_mark(site, done.device, before_ms // DAY_MS, (before_ms, before_ms)))
 
 
 _day = insert(device_days)

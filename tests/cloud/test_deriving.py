@@ -1,5 +1,6 @@
 """What is derived in the background: nobody waits for it, nothing that arrives meanwhile is forgotten."""
 
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -186,3 +187,35 @@ def test_coverage_has_no_value_before_the_site_was_commissioned(cloud: Cloud) ->
     days = coverage_by_day(cloud.facts, ledger, BEGIN_MS, end_ms, end_ms)
 
     assert [None if one.value is None else float(one.value) for one in days] == [None, None, None, None, 0.0, 0.0]
+
+
+def derived(cloud: Cloud) -> list[tuple[object, ...]]:
+    """Every row that is derived."""
+    with reading(cloud.engine) as connection:
+        tables = (database.device_days, database.quarter_cells)
+        return sorted(tuple(row) for table in tables for row in connection.execute(sa.select(table)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_deriving_between_frames_in_any_order_ends_like_deriving_once(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    frames = [hour(seq, rng.choice([FINE, FAULT]), BEGIN_MS + (seq - 1) * 9 * HOUR_MS) for seq in range(1, 13)]
+    frames += [walk(100 + seq, BEGIN_MS + seq * 7 * HOUR_MS, 1000 * seq) for seq in range(1, 12)]
+    now_ms = BEGIN_MS + 6 * DAY_MS
+    found = []
+    for name, order in (("at once", frames), ("piece by piece", rng.sample([*frames, *frames], 2 * len(frames)))):
+        folder = tmp_path / name
+        folder.mkdir()
+        cloud = new_cloud(folder)
+        ledger = cloud.ledger(LEDGER)
+        store = FactStore(cloud.engine, eager=False)
+        for told in order:
+            cloud.tell([told])
+            if name != "at once" and rng.random() < 0.5:
+                store.settle(ledger, BEGIN_MS + rng.randrange(1, 6 * 24) * HOUR_MS, 0.0)
+        store.settle(ledger, now_ms)
+        found.append(derived(cloud))
+        cloud.engine.dispose()
+
+    assert found[0] == found[1]
+    assert len(found[0]) > 12
