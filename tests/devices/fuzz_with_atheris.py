@@ -32,7 +32,15 @@ def spoilt(choices: Any, messages: list[Any]) -> bytes:
             if isinstance(place[key], dict | list) and choices.ConsumeBool():
                 place = place[key]
                 continue
-            wrong = (None, choices.ConsumeInt(9), choices.ConsumeFloat(), choices.ConsumeUnicode(20), [], {}, True)
+            wrong: tuple[Any, ...] = (
+                None,
+                choices.ConsumeInt(9),
+                choices.ConsumeFloat(),
+                choices.ConsumeUnicode(20),
+                [],
+                {},
+                True,
+            )
             place[key] = wrong[choices.ConsumeIntInRange(0, len(wrong) - 1)]
             break
     return json.dumps(message).encode(errors="surrogatepass")
