@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.figures import Figure
@@ -22,7 +23,7 @@ CASES = (
     ("500 devices x 30 points, 1 s", 500, 30, 1.0, "15,000 values/s, <= 1 core, <= 150 MB"),
 )
 _SERVER = '''
-import asyncio, struct
+import asyncio, struct, sys
 class Answers(asyncio.Protocol):
     """Every register changes at every poll; writes nothing down, parses nothing but what it must."""
     def connection_made(self, transport): self.transport, self.count = transport, 0
@@ -36,9 +37,10 @@ class Answers(asyncio.Protocol):
             out.append(bytes([self.count]) * (2 * registers))
         self.transport.write(b"".join(out))
 async def main():
-    server = await asyncio.get_running_loop().create_server(Answers, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(Answers, "127.0.0.1", 0, backlog=1024) for _ in range(int(sys.argv[1]))]
+    print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
+    await asyncio.Event().wait()
 import uvloop; uvloop.run(main())
 '''
 
@@ -47,7 +49,7 @@ def measure() -> list[Figure]:
     """Values per second, CPU and memory of the agent, for each case."""
     figures = []
     for what, devices, points, interval_s, goal in CASES:
-        runs = [_run(devices, points, interval_s) for _ in range(RUNS)]
+        runs = [run_agent(devices, points, interval_s) for _ in range(RUNS)]
         figures += [
             Figure(f"{what}: durable", [run["values"] / run["seconds"] for run in runs], "values/s", goal),
             Figure(f"{what}: CPU", [run["cpu"] / run["seconds"] for run in runs], "cores"),
@@ -57,23 +59,28 @@ def measure() -> list[Figure]:
     return figures
 
 
-def _run(devices: int, points: int, interval_s: float) -> dict[str, float]:
+def run_agent(devices: int, points: int, interval_s: float) -> dict[str, float]:
+    """One run of the agent on one core: `values` durable in `seconds`, `cpu` seconds, `rss_mb`."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gatehouse-bench-")))
-        server = stack.enter_context(
-            subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True)
-        )
-        stack.callback(server.kill)
-        assert server.stdout is not None
-        port = server.stdout.readline().strip()
+        (port,) = stack.enter_context(modbus_server(1))
+        arguments = [str(folder), *map(str, (port, devices, points, interval_s))]
         agent = subprocess.run(
-            [sys.executable, "-m", "benchmarks.polling", str(folder), port, str(devices), str(points), str(interval_s)],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
+            [sys.executable, "-m", "benchmarks.polling", *arguments], stdout=subprocess.PIPE, text=True, check=True
         )
         told: dict[str, float] = json.loads(agent.stdout.splitlines()[-1])
         return told | {"values": _values(folder, int(told["from_ms"]), int(told["to_ms"]))}
+
+
+@contextlib.contextmanager
+def modbus_server(ports: int) -> Iterator[list[int]]:
+    """A server that is not the bottleneck, on so many ports of this host (a peer opens one connection per port)."""
+    with subprocess.Popen([sys.executable, "-c", _SERVER, str(ports)], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield [int(port) for port in server.stdout.readline().split()]
+        finally:
+            server.kill()
 
 
 def _values(folder: Path, from_ms: int, to_ms: int) -> int:
