@@ -18,7 +18,7 @@ from tests.edge.builders import device, moment, registers_profile
 from tests.edge.serial_bus import RtuPeer, RtuQuestion, serial_peer
 from tests.waiting import until
 
-INTERVAL_S, TIMEOUT_S = 0.2, 0.1
+INTERVAL_S, TIMEOUT_S = 0.4, 0.3  # a machine that is busy with other tests stalls for a tenth of a second
 UNITS, DEAD = range(1, 11), {3, 6, 9}
 LINE = ModbusServer(serial="/dev/null", baudrate=38_400, timeout_s=TIMEOUT_S)
 
@@ -57,7 +57,7 @@ async def test_three_dead_units_of_ten_on_a_serial_bus_leave_the_others_95_perce
         peer.questions.clear()
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        await until(lambda: heard.get("d1", 0) >= 40, "forty polls")
+        await until(lambda: heard.get("d1", 0) >= 20, "twenty polls")
         elapsed_s = loop.time() - began_s
 
     scheduled = elapsed_s / INTERVAL_S
