@@ -85,12 +85,41 @@ def test_a_slowed_device_is_held_for_three_of_its_polls(folder: Path) -> None:
         ("http://127.0.0.1:8080", "http://cloud.example", "site.yaml:3:14: plain http leaves this machine"),
         ("file:broker.txt", "file:absent.txt", "absent.txt cannot be read"),
         ("    modbus: {host: 127.0.0.1, port: 5020}\n", "", "the connection 'plant-room' needs either modbus or mqtt"),
+        ("port: 1883,", "port: 1883, version: 4,", "version"),
+        ("username: edge, ", "", "site.yaml:13:51: a password needs a username"),
+        ("port: 1883,", "port: 1883, cert_file: a.pem, ca_file: ca.pem,", "needs both cert_file and key_file"),
+        ("port: 1883,", "port: 1883, cert_file: a.pem, key_file: a.key,", "a client certificate needs TLS"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(folder: Path, before: str, after: str, expected: str) -> None:
     found = problems(folder, GOOD.replace(before, after))
 
     assert any(expected in problem for problem in found), found
+
+
+def test_a_broker_by_tls_and_version_5_with_names_from_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_USER", "edge-1")
+    text = GOOD.replace(
+        "username: edge,", 'username: "${BROKER_USER}", version: 5, ca_file: ca.pem, cert_file: a.pem, key_file: a.key,'
+    )
+
+    broker = load_site(written(folder, text)).config.connections[1].mqtt
+
+    assert broker is not None
+    assert (broker.version, broker.speaks_tls, broker.cert_file) == (5, True, "a.pem")
+    assert broker.username is not None
+    assert broker.username.reveal() == "edge-1"
+
+
+def test_the_settings_in_the_documentation_are_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_USER", "edge-1")
+    (folder / "broker-password.txt").write_text("hush\n")
+    document = (Path(__file__).parents[2] / "docs" / "mqtt.md").read_text("utf-8")
+    example = document.split("```yaml\n")[1].split("```")[0]
+
+    site = load_site(written(folder, f"site: s\ngateway: g\n{example}"))
+
+    assert [device.id for device in site.devices] == ["p-017", "r1"]
 
 
 def test_every_mistake_is_named_at_once(folder: Path) -> None:

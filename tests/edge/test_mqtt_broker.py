@@ -10,17 +10,22 @@ from typing import Literal
 
 import aiomqtt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.document import SecretText
 from devices.errors import ConfigurationError, LinkDown
+from devices.frame import SealedFrame, decode_frame
 from devices.instants import format_instant
 from devices.profile import load_profiles
 from devices.reading import Block
-from edge.clock import Moment
+from edge.clock import Clock, Moment
 from edge.config import MqttBroker
 from edge.drivers.mqtt import MqttDriver
+from edge.filter import Filter
 from edge.items import Item
+from edge.journal import Journal
 from edge.listening import Listening
+from edge.series import SeriesTable
 from tests.brokers import free_port, mosquitto
 from tests.certificates import Authority
 from tests.edge.builders import START_MS, device, moment
@@ -188,6 +193,36 @@ async def test_what_is_not_on_disk_is_delivered_again(tmp_path: Path) -> None:
             await until(lambda: third.blocks, "the next uplink")
 
         assert [block["occupied"] for block in third.blocks] == [0.0]
+
+
+async def test_a_delivery_is_confirmed_when_its_frame_is_on_disk(tmp_path: Path) -> None:
+    clock, table = Clock(), SeriesTable()
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    journal = Journal.open(tmp_path / "journal", "gw-1", key, clock, table)
+    keep, taken, sealed = Filter([ROBOT, SPACE], table), asyncio.Event(), list[SealedFrame]()
+    journal.subscribe(sealed.append)
+
+    async def sink(items: Sequence[Item], handled: Moment) -> None:
+        journal.put(keep.take(items, handled.utc_ms), handled)
+        taken.set()
+
+    async with mosquitto(tmp_path) as broker:
+        one = MqttDriver(settings(broker.port), [SPACE], clock.now, "gatehouse/test")
+        listening = Listening("b", one, sink, Random(1), stored=journal.stored)
+        async with running(listening):
+            await until(lambda: listening.status.connected, "the connection")
+            await publish(broker.port, SPACE.topic, *(uplink(at, occupied=at % 2 == 0) for at in range(30)))
+            await taken.wait()
+            assert one.counts.confirmed == 0  # nobody seals yet
+
+            sealing = asyncio.create_task(journal.run())
+            await until(lambda: one.counts.confirmed == 30, "the confirmations")
+            values = [decode_frame(frame.data).content.numbers.value.tolist() for frame in sealed]
+        journal.stop()
+        await sealing
+    journal.close()
+
+    assert sum(row in {0.0, 1.0} for rows in values for row in rows) >= 30
 
 
 async def test_readings_that_found_no_room_are_asked_for_again(tmp_path: Path) -> None:
