@@ -107,7 +107,10 @@ class ModbusLink:
     async def connect(self) -> None:
         """Open the connection. Raises LinkDown."""
         self.close()
-        client = _client(self._server, self._connection_changed)
+        try:
+            client = _client(self._server, self._connection_changed)
+        except RuntimeError as error:  # pymodbus, where pyserial is not installed
+            raise LinkDown(f"{self._server.name}: {error}") from error
         client.set_max_no_responses(_NEVER_DISCONNECT)
         for answer in _ANSWERS:
             client.register(answer)
