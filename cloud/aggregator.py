@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -51,6 +50,7 @@ from devices.errors import ConfigurationError, Permanent, Problem
 from devices.frame import Frame
 from devices.reading import Lane
 from devices.records import Loss
+from devices.version import software_version
 
 EPOCH_BYTES = 4  # of the pages' streams: another one after every start
 OPEN_REQUESTS_S = 1.5  # how long a stop waits for requests that are being answered
@@ -182,7 +182,7 @@ class Aggregator:
             history=self.history,
             gateways=self.keys,
             identities=self.admission.identities,
-            version=version("gatehouse"),
+            version=software_version(),
         )
         uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
         self.app = build_api(self.services, uplink, _health_route(), static_routes())

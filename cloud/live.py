@@ -45,6 +45,7 @@ class LiveGateway:
     span_end_ms: int = 0  # of the newest events frame, in the gateway's time
     clock_offset_ms: int | None = None
     software_version: str | None = None
+    epochs: dict[Lane, str] = field(default_factory=dict)  # of the newest live frame of each lane, hex
 
 
 @dataclass(slots=True)
@@ -167,7 +168,6 @@ class LiveSite:
         """Take what is newer than the known. Imported frames are history and say nothing about now."""
         header = frame.header
         gateway = self.gateway(header.gateway)
-        gateway.last_frame_ms = max(gateway.last_frame_ms, received_ms)
         self.revision += 1
         for record in frame.content.records:
             if isinstance(record, ProfileText):
@@ -176,6 +176,9 @@ class LiveSite:
             self.mark_late(header.from_ms, received_ms)
         if header.origin is Origin.IMPORT:
             return
+        gateway.last_frame_ms = max(gateway.last_frame_ms, received_ms)
+        if header.to_ms >= gateway.span_end_ms:
+            gateway.epochs[header.lane] = header.epoch.hex()
         for record in frame.content.records:
             if isinstance(record, Inventory):
                 self.add_inventory(header.gateway, record)

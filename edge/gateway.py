@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import importlib.metadata
 import signal
 from collections.abc import Sequence
 from random import Random, SystemRandom
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.errors import StorageUnavailable
 from devices.records import Inventory, ProfileText
+from devices.version import software_version
 from edge.clock import Clock, Moment
 from edge.cloud_client import CloudClient
 from edge.collector import Collector
@@ -38,14 +38,6 @@ def inventory_of(devices: Sequence[Device], time_ms: int) -> tuple[Inventory, tu
     profiles = {device.profile.hash: device.profile.record() for device in devices}
     configuration = hashlib.sha256(msgspec.msgpack.encode(infos)).hexdigest()
     return Inventory(time_ms, software_version(), configuration, infos), tuple(profiles.values())
-
-
-def software_version() -> str:
-    """The version of the installed package, `0` when it runs from a bare checkout."""
-    try:
-        return importlib.metadata.version("gatehouse")
-    except importlib.metadata.PackageNotFoundError:
-        return "0"
 
 
 class Gateway:

@@ -100,8 +100,15 @@ def demo(
 async def _until_signal(options: DemoOptions, terminal: Terminal) -> None:
     task = asyncio.ensure_future(run_demo(options, terminal))
     loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if not stopping.is_set():  # a second Ctrl-C must not cut the stop short: children would stay behind
+            stopping.set()
+            task.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, stop)
     await asyncio.wait({task})
     if task.cancelled():
         terminal.say("Stopped.")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from simulators.site import FLOOR_HEIGHT_M, FLOOR_WIDTH_M, MAP_ID, Name, Site
 
@@ -48,13 +49,20 @@ def _name(name: Name) -> dict[str, str]:
     return {"en": name.en, "zh-CN": name.zh}
 
 
+def _cloud(url: str) -> dict[str, object]:
+    """Plain http to another machine is refused unless it is asked for: the compose network is such a place."""
+    parts = urlsplit(url)
+    leaves = parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}
+    return {"url": url, "allow_plain_http": True} if leaves else {"url": url}
+
+
 def site_yaml(site: Site, endpoints: Endpoints) -> str:
     """Text of `site.yaml`, complete for this site."""
     lines = [
         _SITE_HEADER.rstrip(),
         f"site: {site.id}",
         f"gateway: {site.gateway}",
-        f"cloud: {_flow({'url': endpoints.cloud_url})}",
+        f"cloud: {_flow(_cloud(endpoints.cloud_url))}",
         f"key_file: {site.gateway}.key",
         "data_dir: edge-data",
         "connections:",

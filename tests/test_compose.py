@@ -12,6 +12,8 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from edge.config import load_site
+from simulators.documents import Endpoints, site_yaml
 from simulators.site import demo_site
 
 ROOT = Path(__file__).parent.parent
@@ -80,6 +82,20 @@ def test_every_command_and_flag_exists(services: dict[str, Any]) -> None:
         )
         assert shown.returncode == 0, f"{verbs}: {shown.stderr}"
         assert [flag for flag in flags if not re.search(rf"{flag}\b", shown.stdout)] == [], verbs
+
+
+def test_the_gateway_takes_the_site_file_that_the_simulators_write(services: dict[str, Any], tmp_path: Path) -> None:
+    flags = dict(word.split("=", 1) for word in services["simulators"]["command"] if "=" in word)
+    ports = {name: int(flags["--modbus-port"]) + n for n, name in enumerate(demo_site().connections)}
+    endpoints = Endpoints(
+        ports, int(flags["--mqtt-port"]), flags["--advertise"], flags["--mqtt-host"], flags["--cloud-url"]
+    )
+    (tmp_path / "site.yaml").write_text(site_yaml(demo_site(), endpoints), encoding="utf-8")
+
+    site = load_site(tmp_path / "site.yaml")
+
+    assert site.config.cloud is not None
+    assert site.config.cloud.url == flags["--cloud-url"]
 
 
 def test_every_file_that_is_mounted_or_built_exists(services: dict[str, Any]) -> None:

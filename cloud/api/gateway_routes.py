@@ -21,10 +21,11 @@ def gateway_items(services: Services) -> list[dict[str, Any]]:
         heard = services.live.site(gateway.site).gateways.get(gateway.id)
         last_ms = heard.last_frame_ms if heard is not None else 0
         lanes: dict[str, dict[str, Any]] = {lane.value: {"stored_seq": 0, "gaps": []} for lane in Lane}
+        epochs = heard.epochs if heard is not None else {}
         for state in services.identities.states(gateway.id):
-            lane = lanes[state.lane.value]
-            lane["stored_seq"] = max(lane["stored_seq"], state.contiguous_seq)
-            lane["gaps"].extend(state.gaps)
+            # What an import or an earlier epoch brought says nothing about how far the agent has come.
+            if epochs.get(state.lane, state.epoch) == state.epoch:
+                lanes[state.lane.value] = {"stored_seq": state.contiguous_seq, "gaps": list(state.gaps)}
         items.append(
             {
                 "id": gateway.id,

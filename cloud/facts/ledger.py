@@ -36,7 +36,7 @@ Ring = Annotated[tuple[PointM, ...], Field(min_length=4, max_length=2_000)]
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
         raise ValueError(f"{name!r} is not an IANA time zone such as Asia/Shanghai") from error
     return name
 

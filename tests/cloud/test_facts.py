@@ -280,3 +280,8 @@ def test_a_wrong_ledger_is_refused_with_its_place(part: str, message: str) -> No
 
     assert message in str(refused.value)
     assert str(refused.value).startswith("ledger.yaml:")
+
+
+def test_a_zone_that_nobody_knows_is_refused_with_its_place() -> None:
+    with pytest.raises(ConfigurationError, match=r"^ledger.yaml:\d+:\d+: .*IANA time zone"):
+        parse_ledger(ledger_text(zone="Mars/Phobos"), "ledger.yaml")

@@ -75,7 +75,9 @@ async def test_the_demo_shows_a_living_site_and_leaves_nothing_behind(tmp_path: 
 
         await until(states, "equipment that runs")
         began = asyncio.get_running_loop().time()
+        children = demo.children()
         demo.process.send_signal(signal.SIGINT)
+        demo.process.send_signal(signal.SIGTERM)  # an impatient person must not leave children behind
         await demo.process.wait()
         took_s = asyncio.get_running_loop().time() - began
 
@@ -83,6 +85,8 @@ async def test_the_demo_shows_a_living_site_and_leaves_nothing_behind(tmp_path: 
     assert demo.process.returncode == 0
     assert took_s < STOPS_WITHIN_S
     assert list(tmp_path.iterdir()) == []
+    assert len(children) >= 4
+    assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
     assert not port_is_taken(int(demo.url.rsplit(":", 1)[1]))
 
 
