@@ -72,6 +72,7 @@ def measure() -> list[Figure]:
         frame = sealed(what)
         name = f"{readings} readings of {series_count} series"
         per_reading = 1e6 / REPEATS / readings
+        large = readings >= 1_000  # a small frame is dominated by its signature
 
         def encode(what: Content = what) -> None:
             for _ in range(REPEATS):
@@ -87,8 +88,13 @@ def measure() -> list[Figure]:
 
         figures += [
             Figure(f"{name}: size", [len(frame.data) / readings], "B/reading", goal),
-            Figure(f"{name}: encode and sign", [s * per_reading for s in cpu_seconds(encode)], "us/reading", "<= 0.4"),
-            Figure(f"{name}: decode", [s * per_reading for s in cpu_seconds(decode)], "us/reading", "<= 0.08"),
+            Figure(
+                f"{name}: encode and sign",
+                [s * per_reading for s in cpu_seconds(encode)],
+                "us/reading",
+                "<= 0.4" * large,
+            ),
+            Figure(f"{name}: decode", [s * per_reading for s in cpu_seconds(decode)], "us/reading", "<= 0.08" * large),
             Figure(f"{name}: verify", [s * per_reading for s in cpu_seconds(verify)], "us/reading"),
         ]
     return figures
