@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.figures import Figure
 from devices.frame import decode_frame
 from devices.reading import Lane
@@ -54,6 +56,9 @@ def measure() -> list[Figure]:
             Figure(f"{what}: durable", [run["values"] / run["seconds"] for run in runs], "values/s", goal),
             Figure(f"{what}: CPU", [run["cpu"] / run["seconds"] for run in runs], "cores"),
             Figure(f"{what}: CPU per value", [run["cpu"] / run["values"] * 1e6 for run in runs], "us"),
+            Figure(f"{what}: CPU per request", [run["cpu"] / run["values"] * points * 1e6 for run in runs], "us"),
+            Figure(f"{what}: distance of polls, p50", [run["distance_p50"] for run in runs], "ms"),
+            Figure(f"{what}: distance of polls, p99", [run["distance_p99"] for run in runs], "ms"),
             Figure(f"{what}: memory", [run["rss_mb"] for run in runs], "MB"),
         ]
     return figures
@@ -69,7 +74,7 @@ def run_agent(devices: int, points: int, interval_s: float) -> dict[str, float]:
             [sys.executable, "-m", "benchmarks.polling", *arguments], stdout=subprocess.PIPE, text=True, check=True
         )
         told: dict[str, float] = json.loads(agent.stdout.splitlines()[-1])
-        return told | {"values": _values(folder, int(told["from_ms"]), int(told["to_ms"]))}
+        return told | _measured(folder, int(told["from_ms"]), int(told["to_ms"]))
 
 
 @contextlib.contextmanager
@@ -83,15 +88,24 @@ def modbus_server(ports: int) -> Iterator[list[int]]:
             server.kill()
 
 
-def _values(folder: Path, from_ms: int, to_ms: int) -> int:
-    """Readings of that time in frames on disk."""
+def _measured(folder: Path, from_ms: int, to_ms: int) -> dict[str, float]:
+    """Readings of that time in frames on disk, and how far apart the polls of a device were."""
     found = 0
+    polls: dict[str, list[int]] = {}
     for lane in Lane:
         for record in scan(folder / "data" / "journal" / lane):
             if isinstance(record, Record):
-                times = decode_frame(record.payload).content.numbers.time_ms
-                found += int(((times >= from_ms) & (times < to_ms)).sum())
-    return found
+                content = decode_frame(record.payload).content
+                times = content.numbers.time_ms
+                inside = (times >= from_ms) & (times < to_ms)
+                found += int(inside.sum())
+                firsts = [index for index, one in enumerate(content.series) if one.point == "p0"]
+                for row in np.flatnonzero(inside & np.isin(content.numbers.series, firsts)).tolist():
+                    device = content.series[content.numbers.series[row]].device
+                    polls.setdefault(device, []).append(int(times[row]))
+    distances = np.concatenate([np.diff(np.sort(times)) for times in polls.values()])
+    p50, p99 = np.percentile(distances, (50, 99)).tolist()
+    return {"values": found, "distance_p50": p50, "distance_p99": p99}
 
 
 async def _agent(folder: Path, port: int, devices: int, points: int, interval_s: float) -> None:
