@@ -13,12 +13,18 @@ from devices.messages.parking_sensors import decode_parking
 from devices.messages.payload import parse_payload
 from devices.messages.things_stack import decode_things_stack
 from devices.messages.uplink import LoraUplink
-from devices.messages.vda5050 import RobotContext, decode_connection, decode_state, decode_visualization
+from devices.messages.vda5050 import (
+    RobotContext,
+    decode_connection,
+    decode_factsheet,
+    decode_state,
+    decode_visualization,
+)
 from devices.profile import LoadedProfile, Mqtt
 from devices.reading import PoseFlag
 from devices.states import Connection
 
-ROBOT_TOPICS = ("connection", "state", "visualization")
+ROBOT_TOPICS = ("connection", "state", "visualization", "factsheet")
 ROBOT_STATE_TOPICS = ("connection", "state")
 UPLINKS_REMEMBERED = 64
 COPY_MS_MAX = 60_000  # copies of an uplink arrive within seconds of each other; a re-joined device takes longer
@@ -76,7 +82,7 @@ class MessageDecoder:
             if observation.numbers["connection"] != Connection.ONLINE:
                 self._robot = None
             return observation
-        return None
+        return decode_factsheet(payload) if kind == "factsheet" else None
 
     def _flags(self, received_ms: int) -> PoseFlag:
         """Of the last state, as long as it is held: a pose without a known mode covers nothing."""

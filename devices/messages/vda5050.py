@@ -1,4 +1,4 @@
-"""VDA 5050 2.0, 2.1 and 3.0 as an observer: state, visualization and connection of a mobile robot.
+"""VDA 5050 2.0, 2.1 and 3.0 as an observer: state, visualization, connection and factsheet of a mobile robot.
 
 The versions differ in names, not in meaning, so one reading serves all (domain.md 3.1). A mode that the standard
 does not know is no mode; an emergency stop or error level that it does not know is taken for the worse.
@@ -17,6 +17,7 @@ from devices.states import AUTOMATIC_MODES, Connection, ErrorLevel, Mode
 
 POSITION_M_MAX = 1_000_000.0  # a site is not a thousand kilometres wide
 THETA_RAD_MAX = 1_000.0
+SPEED_M_S_MAX = 100.0
 MAJOR_VERSIONS = ("1", "2", "3")
 
 _MODES = {mode.name: mode for mode in Mode} | {"TEACH_IN": Mode.TEACHIN}
@@ -91,6 +92,20 @@ class _Connection(_Header, rename="camel"):
     connection_state: str = ""
 
 
+class _Kind(msgspec.Struct, rename="camel"):
+    series_name: str = ""
+
+
+class _Physics(msgspec.Struct, rename="camel"):
+    speed_max: float | None = None
+    maximum_speed: float | None = None  # 3.0
+
+
+class _Factsheet(_Header, rename="camel"):
+    type_specification: _Kind | None = None
+    physical_parameters: _Physics | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RobotContext:
     """What of a robot's last state the next visualization needs: its flags, and when they were received."""
@@ -155,6 +170,20 @@ def decode_connection(payload: bytes) -> Observation:
     sequence = None if connection is Connection.BROKEN else message.header_id
     numbers = {"connection": float(connection)}
     return Observation(None, numbers, sequence=sequence, sequence_scope="connection", at_receipt=True)
+
+
+def decode_factsheet(payload: bytes) -> Observation:
+    """What a `factsheet` message says about the product: its name and top speed, m/s. Raises MessageError.
+
+    It is retained and does not change, so it holds when it is received.
+    """
+    sheet: _Factsheet = parse_payload(payload, _Factsheet)
+    _check(sheet)
+    physics = sheet.physical_parameters or _Physics()
+    speed = physics.speed_max if physics.speed_max is not None else physics.maximum_speed
+    numbers = {"speed_max": speed} if speed is not None and 0 <= speed <= SPEED_M_S_MAX else {}
+    name = short(sheet.type_specification.series_name, "seriesName") if sheet.type_specification else ""
+    return Observation(None, numbers, {"model": name} if name else {}, at_receipt=True)
 
 
 def _check(header: _Header) -> None:

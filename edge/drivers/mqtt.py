@@ -154,6 +154,8 @@ class MqttDriver:
         self.counts.overflowed = self._inbox.overflowed
         if self._inbox.oversized:
             self.counts.rejected["too large"] = self._inbox.oversized
+        if self._inbox.unreadable:
+            self.counts.rejected["topic is no text"] = self._inbox.unreadable
 
     def _pause(self) -> None:
         if self._client is not None:

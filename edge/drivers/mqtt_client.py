@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import aiomqtt
 from aiomqtt.types import PahoSocket
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, DisconnectFlags
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, DisconnectFlags, MQTTMessage
 from paho.mqtt.client import Client as Paho
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
@@ -187,6 +187,14 @@ class BrokerClient(aiomqtt.Client):
         if not self._connected.done():
             self._connected.set_exception(aiomqtt.MqttError("closed before the connection was accepted"))
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_message(self, client: Paho, userdata: Any, message: MQTTMessage) -> None:
+        """A topic that is no text is refused by itself; it does not cost the connection."""
+        try:
+            super()._on_message(client, userdata, message)
+        except ValueError:
+            self._inbox.unreadable += 1
+            self._client.ack(message.mid, message.qos)
 
     def _read(self) -> None:
         """As aiomqtt's own reader, which it keeps to itself."""

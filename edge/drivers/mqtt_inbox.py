@@ -42,6 +42,7 @@ class Inbox:
         self._dropped: list[aiomqtt.Message] = []
         self.overflowed = 0
         self.oversized = 0
+        self.unreadable = 0  # topics that are no text
         self.on_arrival: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:

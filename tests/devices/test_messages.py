@@ -123,9 +123,20 @@ def test_a_state_tells_that_the_robot_is_online_unless_it_hibernates() -> None:
     assert "connection" not in decoder.decode(f"{ROBOT}/state", state, NOW_MS)[0].numbers
 
 
-def test_a_robots_topics_are_its_three_channels_and_others_say_nothing() -> None:
-    assert robot().topics(ROBOT) == [f"{ROBOT}/connection", f"{ROBOT}/state", f"{ROBOT}/visualization"]
-    assert robot().decode(f"{ROBOT}/factsheet", b"{}", NOW_MS) == []
+def test_a_robots_topics_are_its_four_channels_and_others_say_nothing() -> None:
+    kinds = ("connection", "state", "visualization", "factsheet")
+
+    assert robot().topics(ROBOT) == [f"{ROBOT}/{kind}" for kind in kinds]
+    assert robot().decode(f"{ROBOT}/order", b"{}", NOW_MS) == []
+
+
+@pytest.mark.parametrize("speed", ["speedMax", "maximumSpeed"])
+def test_a_factsheet_names_the_product_and_its_top_speed(speed: str) -> None:
+    sheet = {"typeSpecification": {"seriesName": "Patrol 3"}, "physicalParameters": {speed: 1.5}}
+
+    (found,) = robot().decode(f"{ROBOT}/factsheet", json.dumps(sheet).encode(), NOW_MS)
+
+    assert (found.numbers, found.texts, found.at_receipt) == ({"speed_max": 1.5}, {"model": "Patrol 3"}, True)
 
 
 @pytest.mark.parametrize("timestamp", ["", "yesterday", "2026-05-01T08:00:00", "9999-99-99T00:00:00Z", None])

@@ -11,6 +11,7 @@ from typing import Literal
 import aiomqtt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from paho.mqtt.client import MQTTMessage
 
 from devices.document import SecretText
 from devices.errors import ConfigurationError, LinkDown
@@ -21,6 +22,8 @@ from devices.reading import Block
 from edge.clock import Clock, Moment
 from edge.config import MqttBroker
 from edge.drivers.mqtt import MqttDriver
+from edge.drivers.mqtt_client import BrokerClient
+from edge.drivers.mqtt_inbox import Inbox
 from edge.filter import Filter
 from edge.items import Item
 from edge.journal import Journal
@@ -304,6 +307,15 @@ async def test_a_retained_reading_without_a_time_is_refused_a_retained_connectio
 
         assert all(block == {"connection": 1.0} for block in heard.blocks)
         assert one.counts.rejected["retained without a time"]
+
+
+async def test_a_topic_that_is_no_text_is_refused_without_losing_the_connection() -> None:
+    inbox = Inbox(lambda _: True)
+    client = BrokerClient(settings(free_port()), "gatehouse/test", inbox, None)
+
+    client._client.on_message(client._client, None, MQTTMessage(1, b"\xff"))  # type: ignore[misc]
+
+    assert (len(inbox), inbox.unreadable, client.is_lost) == (0, 1, False)
 
 
 HOSTILE = [
