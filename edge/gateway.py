@@ -22,7 +22,7 @@ from edge.filter import Filter
 from edge.items import Item
 from edge.journal import JOURNAL_BYTES_MAX, Journal
 from edge.series import SeriesTable
-from edge.status import status_of, write_status
+from edge.status import brokers_of, status_of, write_status
 from edge.uplink import Uplink
 
 JOURNAL_FOLDER = "journal"
@@ -117,8 +117,9 @@ class Gateway:
 
     async def _write_status(self, *, running: bool) -> None:
         status = status_of(
-            self._site.config.site, len(self._site.devices), self._journal, self._clock, self._uplink, running=running
-        )
+            self._site.config.site, len(self._site.devices), self._journal, self._clock, self._uplink, running=running,
+            brokers=brokers_of(self._collector),
+        )  # fmt: skip
         try:
             await asyncio.to_thread(write_status, self._site.data_path, status)
         except StorageUnavailable as error:

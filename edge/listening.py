@@ -9,7 +9,6 @@ import structlog
 
 from devices.errors import LinkDown
 from edge.backoff import Backoff
-from edge.clock import Moment
 from edge.drivers.mqtt import Heard, MqttDriver
 from edge.items import Sink, Stored
 from edge.polling import is_cancelled
@@ -58,7 +57,6 @@ class Listening:
 
     async def run(self) -> None:
         """Listen until cancelled; disconnect on the way out."""
-        moment: Moment | None = None
         while not is_cancelled():
             try:
                 async with self._driver as driver:
@@ -67,7 +65,6 @@ class Listening:
                     confirming = asyncio.create_task(self._confirm(driver), name=f"confirm {self._name}")
                     try:
                         async for heard in driver:
-                            moment = heard.moment
                             await self._take(heard)
                             if is_cancelled():
                                 return
@@ -80,7 +77,7 @@ class Listening:
                 self.status.error = str(error)
             finally:
                 self.status.connected = False
-                await self._settle(moment)
+                await self._settle()
             await asyncio.sleep(self._backoff.next_s())
 
     async def _take(self, heard: Heard) -> None:
@@ -93,11 +90,11 @@ class Listening:
             self._waiting.append(heard)
             self._some_wait.set()
 
-    async def _settle(self, moment: Moment | None) -> None:
+    async def _settle(self) -> None:
         """Nobody comes after the last poses: they are kept."""
         poses = self._thinning.settle()
-        if poses and moment is not None:
-            await self._sink(poses, moment)
+        if poses:
+            await self._sink(poses, self._driver.now())
 
     async def _confirm(self, driver: MqttDriver) -> None:
         """Confirm deliveries once they are on disk; let those come again that found no room."""

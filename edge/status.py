@@ -9,7 +9,9 @@ from devices.instants import format_instant
 from devices.reading import Lane
 from devices.segments import write_durably
 from edge.clock import Clock
+from edge.collector import Collector
 from edge.journal import Journal
+from edge.listening import ListeningStatus
 from edge.uplink import Uplink
 
 STATUS_FILE = "status.json"
@@ -50,6 +52,19 @@ class UplinkStatus(msgspec.Struct, frozen=True):
     problem: str
 
 
+class BrokerStatus(msgspec.Struct, frozen=True):
+    """One MQTT broker. Counters run since the start of the agent; `rejected` by reason or device."""
+
+    connected: bool
+    problem: str
+    messages: int
+    confirmed: int
+    duplicates: int
+    lost: int
+    overflowed: int
+    rejected: dict[str, int]
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything, at `time` (RFC 3339, the agent's clock)."""
 
@@ -62,11 +77,13 @@ class Status(msgspec.Struct, frozen=True):
     clock: ClockStatus
     uplink: UplinkStatus
     alarms: tuple[str, ...]
+    brokers: dict[str, BrokerStatus] = {}
 
 
 def status_of(
-    site: str, devices: int, journal: Journal, clock: Clock, uplink: Uplink | None, *, running: bool
-) -> Status:
+    site: str, devices: int, journal: Journal, clock: Clock, uplink: Uplink | None, *, running: bool,
+    brokers: dict[str, BrokerStatus],
+) -> Status:  # fmt: skip
     """The present status."""
     now = clock.now()
     state = uplink.state if uplink is not None else None
@@ -92,7 +109,25 @@ def status_of(
             problem=state.problem if state else "",
         ),
         alarms=tuple(alarm for alarm in alarms if alarm),
+        brokers=brokers,
     )
+
+
+def brokers_of(collector: Collector) -> dict[str, BrokerStatus]:
+    """Every broker that is listened to, by the connection's id."""
+    return {
+        name: BrokerStatus(
+            connected=isinstance(state := collector.status[name], ListeningStatus) and state.connected,
+            problem=state.error,
+            messages=counts.messages,
+            confirmed=counts.confirmed,
+            duplicates=counts.duplicates,
+            lost=counts.lost,
+            overflowed=counts.overflowed,
+            rejected=dict(counts.rejected),
+        )
+        for name, counts in collector.counts.items()
+    }
 
 
 def write_status(folder: Path, status: Status) -> None:

@@ -38,6 +38,12 @@ def lines_of(status: Status, language: str = LANGUAGE) -> list[str]:
                 size=round(lane.bytes_on_disk / _MIB),
             )
         )
+    for name, broker in status.brokers.items():
+        state = "edge.status.broker_connected" if broker.connected else "edge.status.broker_lost"
+        refused = sum(broker.rejected.values())
+        lines.append(
+            say(language, state, name=name, messages=broker.messages, refused=refused, reason=broker.problem or "-")
+        )
     trust = "edge.status.clock_trusted" if status.clock.trusted else "edge.status.clock_untrusted"
     lines.append(say(language, trust, source=status.clock.source or "-", uncertainty=status.clock.uncertainty_ms))
     lines += [say(language, "edge.status.alarm", text=alarm) for alarm in status.alarms]

@@ -127,6 +127,10 @@ class MqttDriver:
             deliveries = tuple(message for message in (*messages, *self._inbox.take_dropped()) if message.qos)
             yield Heard(items, moment, deliveries, self._connection)
 
+    def now(self) -> Moment:
+        """The present moment of handling."""
+        return self._now()
+
     def confirm(self, heard: Heard) -> None:
         """Tell the broker that it may forget these; what came over an earlier connection it delivers again anyway."""
         if self._client is not None and heard.connection == self._connection:

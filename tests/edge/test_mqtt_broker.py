@@ -20,7 +20,8 @@ from devices.instants import format_instant
 from devices.profile import load_profiles
 from devices.reading import Block
 from edge.clock import Clock, Moment
-from edge.config import MqttBroker
+from edge.collector import Collector
+from edge.config import MqttBroker, SiteConfig, site_of
 from edge.drivers.mqtt import MqttDriver
 from edge.drivers.mqtt_client import BrokerClient
 from edge.drivers.mqtt_inbox import Inbox
@@ -29,6 +30,7 @@ from edge.items import Item
 from edge.journal import Journal
 from edge.listening import Listening
 from edge.series import SeriesTable
+from edge.status import brokers_of
 from tests.brokers import free_port, mosquitto
 from tests.certificates import Authority
 from tests.edge.builders import START_MS, device, moment
@@ -348,3 +350,23 @@ async def test_hostile_messages_are_counted_and_the_agent_goes_on(tmp_path: Path
         assert len(heard.items) == 1
         assert one.counts.rejected.total() >= 4 * (len(HOSTILE) - 2)  # MQTT 5: the broker keeps the largest back
         assert listening.status.error == ""
+
+
+async def test_the_status_tells_what_a_broker_sent_and_what_was_refused(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as broker:
+        connection = {
+            "id": "b",
+            "mqtt": {"host": "127.0.0.1", "port": broker.port},
+            "devices": [{"id": "p1", "profile": "nwave-nps405", "topic": SPACE.topic}],
+        }
+        config = SiteConfig.model_validate({"site": "s", "gateway": "g", "connections": [connection]}, strict=False)
+        collector = Collector(site_of(config, tmp_path), Heard(), moment, rng=Random(1))
+        task = asyncio.create_task(collector.run())
+        await until(lambda: brokers_of(collector)["b"].connected, "the connection")
+        await publish(broker.port, SPACE.topic, b"nonsense", uplink(1, occupied=True))
+        await until(lambda: brokers_of(collector)["b"].confirmed == 2, "both confirmations")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    status = brokers_of(collector)["b"]
+    assert (status.connected, status.messages, status.rejected) == (False, 2, {"p1": 1})
