@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from devices.columns import Numbers, Poses, Texts
 from devices.frame import Content
 from devices.instants import parse_instant
 from devices.profile import POSE_POINT
-from devices.reading import Bytes8, Int64s, Quality, Series
+from devices.reading import Bytes8, Int32s, Int64s, Quality, Series
 from edge.config import Device
 from edge.series import SeriesTable
 
@@ -57,17 +58,31 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The usable lines of a chunk, by lane; `times` is the first and last time of any of them, Unix ms UTC."""
+    """The usable lines of a chunk, by lane, with the series and time (Unix ms UTC) of each in the file's order.
+
+    `answered` is false where the line says that the device gave no answer.
+    """
 
     events: Content
     telemetry: Content
-    times: tuple[int, int] | None
+    series: Int32s
+    time_ms: Int64s
+    answered: NDArray[np.bool_]
+
+    @property
+    def times(self) -> tuple[int, int] | None:
+        """The first and last time of any line, None without one."""
+        return (int(self.time_ms.min()), int(self.time_ms.max())) if len(self.time_ms) else None
 
 
 class LineReader:
-    """Reads chunks of whole lines. State inputs, discrete points, texts and poses are events, the rest telemetry."""
+    """Reads chunks of whole lines. State inputs, discrete points, texts and poses are events, the rest telemetry.
 
-    def __init__(self, devices: Sequence[Device], table: SeriesTable) -> None:
+    A line later than `latest_ms` is bad: it would take the spans of all that follow into the future with it.
+    """
+
+    def __init__(self, devices: Sequence[Device], table: SeriesTable, latest_ms: int) -> None:
+        self._latest_ms = latest_ms
         self._ids: dict[tuple[str, str], int] = {}
         kinds: list[int] = []
         for device in devices:
@@ -98,19 +113,32 @@ class LineReader:
         times_ms = _times_ms(lines)
         quality = np.array([_QUALITIES.get(line.quality, 255) for line in lines], np.uint8)
         kinds = np.where(ids >= 0, self._kinds[ids], 255)
-        good = (ids >= 0) & (times_ms >= 0) & (quality < 255) & _fits(lines, kinds)
+        timely = (times_ms >= 0) & (times_ms <= self._latest_ms)
+        good = (ids >= 0) & timely & (quality < 255) & _fits(lines, kinds)
         for at in np.flatnonzero(~good).tolist():
-            self.count.refuse(numbers[at], _reason(lines[at], int(ids[at]), int(times_ms[at]), int(quality[at])))
-        used = times_ms[good]
-        self.count.readings += len(used)
+            self.count.refuse(numbers[at], self._reason(lines[at], int(ids[at]), int(times_ms[at]), int(quality[at])))
+        self.count.readings += int(good.sum())
         rows = _Rows(lines, ids, times_ms, quality)
         events, poses, texts = (np.flatnonzero(good & (kinds == kind)) for kind in (_EVENTS, _POSES, _TEXTS))
         self.count.poses += len(poses)
         return Piece(
             Content(numbers=rows.numbers(events), poses=rows.poses(poses), texts=rows.texts(texts)),
             Content(numbers=rows.numbers(np.flatnonzero(good & (kinds == _TELEMETRY)))),
-            (int(used.min()), int(used.max())) if len(used) else None,
+            ids[good],
+            times_ms[good],
+            quality[good] < Quality.BAD_NO_ANSWER,
         )
+
+    def _reason(self, line: _Line, series_id: int, time_ms: int, quality: int) -> str:
+        if series_id < 0:
+            return f"{line.device}/{line.point} is not in this site.yaml"
+        if time_ms < 0:
+            return f"{line.time!r} is no time like 2026-05-01T08:00:00.000Z"
+        if time_ms > self._latest_ms:
+            return f"{line.time} is in the future of this machine's clock"
+        if quality == 255:
+            return f"unknown quality {line.quality!r}"
+        return f"{line.value!r} is no value of {line.device}/{line.point}"
 
     def _decode(self, chunk: bytes) -> tuple[Sequence[int], list[_Line]]:
         """Line numbers and lines; one bad line costs the fast way for its chunk only."""
@@ -201,13 +229,3 @@ def _value_fits(value: object, kind: int) -> bool:
     if kind == _TEXTS:
         return isinstance(value, str)
     return not isinstance(value, (str, tuple))
-
-
-def _reason(line: _Line, series_id: int, time_ms: int, quality: int) -> str:
-    if series_id < 0:
-        return f"{line.device}/{line.point} is not in this site.yaml"
-    if time_ms < 0:
-        return f"{line.time!r} is no time like 2026-05-01T08:00:00.000Z"
-    if quality == 255:
-        return f"unknown quality {line.quality!r}"
-    return f"{line.value!r} is no value of {line.device}/{line.point}"

@@ -1,7 +1,10 @@
 """What `gatehouse edge import` promises about a file."""
 
+import asyncio
 import io
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,10 +20,32 @@ from edge import importer
 from edge.clock import Clock
 from edge.config import Site, load_site
 from edge.enrol import make_key
+from edge.import_file import IMPORTED_FILE
 from edge.importer import IMPORT_FOLDER, run_import
 from tests.edge.small_cloud import SmallCloud, small_cloud
 
 START_MS = 1_780_000_000_000
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from edge import importer
+from edge.config import load_site
+
+importer.CHUNK_BYTES, importer.READINGS_PER_FRAME = 4096, 100
+left, when, real = int(sys.argv[3]), sys.argv[4], os.fdatasync
+
+def sync(file):
+    global left
+    left -= 1
+    if not left and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(file)
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+os.fdatasync = sync
+print(asyncio.run(importer.run_import(load_site(Path(sys.argv[1])), Path(sys.argv[2]), sys.stderr)))
+"""
 SITE = """
 site: jinji-lake
 gateway: gw-1
@@ -116,3 +141,125 @@ async def test_bad_lines_are_counted_with_their_numbers_and_the_rest_goes_in(
 async def test_a_file_without_one_good_line_is_an_error(tmp_path: Path, site: Site) -> None:
     with pytest.raises(Permanent, match="no line could be used"):
         await run_import(site, written(tmp_path, ["{}", "[]"]), io.StringIO())
+
+
+def many_lines(count: int) -> list[str]:
+    """`count` of each: an event and a reading for the charts."""
+    lines = []
+    for index in range(count):
+        at_ms = START_MS + 1000 * index
+        lines += [line("ahu-1", "status", at_ms, index), line("r1", "battery", at_ms + 2, index)]
+    return lines
+
+
+def received(cloud: SmallCloud, lane: Lane) -> list[float]:
+    return sorted(value for frame in cloud.frames(lane) for value in frame.content.numbers.value.tolist())
+
+
+def links_of(cloud: SmallCloud) -> list[Link]:
+    frames = sorted(cloud.frames(Lane.EVENTS), key=lambda one: one.header.seq)
+    return [record for frame in frames for record in frame.content.records if isinstance(record, Link)]
+
+
+@pytest.mark.parametrize("kill", ["1 before", "1 after", "4 before", "5 after", "8 after"])
+async def test_an_import_killed_at_any_moment_goes_on_without_a_reading_lost_or_doubled(
+    tmp_path: Path, site: Site, cloud: SmallCloud, monkeypatch: pytest.MonkeyPatch, kill: str
+) -> None:
+    monkeypatch.setattr(importer, "CHUNK_BYTES", 4096)
+    monkeypatch.setattr(importer, "READINGS_PER_FRAME", 100)
+    file = written(tmp_path, many_lines(450))
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "site.yaml"), str(file), *kill.split()]
+    killed = await asyncio.create_subprocess_exec(*words)
+    assert await killed.wait() == -signal.SIGKILL
+    said = await run_import(site, file, io.StringIO())
+
+    assert said.endswith("0 bad lines; all confirmed by the cloud")
+    for lane in Lane:
+        frames = sorted(cloud.frames(lane), key=lambda one: one.header.seq)
+        assert received(cloud, lane) == [float(index) for index in range(450)]
+        assert len({frame.header.epoch for frame in frames}) == 1
+        assert all(after.header.from_ms == before.header.to_ms for before, after in pairwise(frames))
+
+
+async def test_a_file_that_went_in_is_not_sent_again_under_any_name(
+    tmp_path: Path, site: Site, cloud: SmallCloud
+) -> None:
+    file = written(tmp_path, many_lines(20))
+    await run_import(site, file, io.StringIO())
+    stored = dict(cloud.stored)
+    said = await run_import(site, file.rename(tmp_path / "again.jsonl"), io.StringIO())
+
+    assert said.startswith("already imported")
+    assert IMPORTED_FILE in said
+    assert cloud.stored == stored
+    assert not (site.data_path / IMPORT_FOLDER).exists()
+
+
+async def test_another_file_goes_in_beside_one_that_was_cut_off_and_both_arrive_once(
+    tmp_path: Path, site: Site, cloud: SmallCloud
+) -> None:
+    first = written(tmp_path, many_lines(450)).rename(tmp_path / "first.jsonl")
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "site.yaml"), str(first), "5", "after"]
+    killed = await asyncio.create_subprocess_exec(*words)
+    assert await killed.wait() == -signal.SIGKILL
+    second = written(tmp_path, [line("r1", "battery", START_MS - 5000 + at, 1000 + at) for at in range(7)])
+    await run_import(site, second, io.StringIO())
+    await run_import(site, first, io.StringIO())
+
+    expected = [float(index) for index in range(450)]
+    assert received(cloud, Lane.EVENTS) == expected
+    assert received(cloud, Lane.TELEMETRY) == expected + [1000.0 + at for at in range(7)]
+
+
+async def test_standard_input_is_known_by_its_content_too(
+    tmp_path: Path, site: Site, cloud: SmallCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, many_lines(20))
+    await run_import(site, file, io.StringIO())
+    for text in (file.read_bytes(), file.read_bytes() + b"\n" + line("r1", "battery", START_MS, 99).encode()):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+        said = await run_import(site, Path("-"), io.StringIO())
+
+    assert said.startswith("41 readings")  # the second one has another line: it is another file
+    assert received(cloud, Lane.TELEMETRY).count(99.0) == 1
+    assert not (site.data_path / IMPORT_FOLDER).exists()
+
+
+async def test_a_line_from_the_future_is_bad_and_moves_no_span(tmp_path: Path, site: Site, cloud: SmallCloud) -> None:
+    now_ms = Clock().now().utc_ms
+    lines = [line("ahu-1", "status", at, 1) for at in (now_ms, now_ms + 60_000, now_ms + 3_600_000, now_ms + 61_000)]
+    talk = io.StringIO()
+    said = await run_import(site, written(tmp_path, lines), talk)
+
+    assert "1 bad lines" in said
+    assert talk.getvalue().startswith("line 3: ")
+    assert "in the future" in talk.getvalue()
+    assert max(frame.header.to_ms for frame in cloud.frames(Lane.EVENTS)) == now_ms + 61_001
+
+
+async def test_a_polled_device_that_falls_silent_within_the_file_is_closed_at_its_last_line(
+    tmp_path: Path, site: Site, cloud: SmallCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "CHUNK_BYTES", 1024)  # the silence reaches over chunks
+    minute_ms = 60_000
+    heard = [at for at in range(0, 600, 5) if not 60 < at < 180 and at <= 400]
+    lines = [
+        line(*who, START_MS + at * minute_ms, 1)
+        for at in range(0, 600, 5)
+        for who in ([("ahu-1", "status")] if at in heard else []) + [("r1", "battery")]
+    ]
+    await run_import(site, written(tmp_path, lines), io.StringIO())
+
+    found = [(one.good, (one.time_ms - START_MS) // minute_ms, one.last_ok_ms) for one in links_of(cloud)]
+    ends = [START_MS + at * minute_ms for at in (60, 400)]
+    assert found == [(True, 0, None), (False, 60, ends[0]), (True, 180, None), (False, 400, ends[1])]
+
+
+async def test_lines_that_say_no_answer_do_not_keep_a_polled_device_alive(
+    tmp_path: Path, site: Site, cloud: SmallCloud
+) -> None:
+    lines = [line("ahu-1", "status", START_MS, 1)]
+    lines += [line("ahu-1", "status", START_MS + at * 600_000, None, "bad") for at in range(1, 12)]
+    await run_import(site, written(tmp_path, lines), io.StringIO())
+
+    assert [(one.good, one.last_ok_ms) for one in links_of(cloud)] == [(True, None), (False, START_MS)]
