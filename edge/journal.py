@@ -117,6 +117,7 @@ class Journal:
                 space=self.space,
                 on_sealed=self.tell,
                 extra=self._extra if lane is Lane.EVENTS else _nothing_extra,
+                on_loss=self.want_keyframe,
             )
             for lane, journal in lanes.items()
         }
@@ -175,7 +176,7 @@ class Journal:
         self.sealing[Lane.EVENTS].hurry()
 
     def want_keyframe(self) -> None:
-        """Let the next events frame repeat everything: an outage of the link ended."""
+        """Let the next events frame repeat everything: an outage of the link or of the disk ended."""
         self._keyframe_wanted = self._announcement_wanted = True
         self.sealing[Lane.EVENTS].hurry()
 

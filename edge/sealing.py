@@ -134,7 +134,8 @@ def seal_next(journal: LaneJournal, sealer: Sealer, content: Content, span: Span
 class LaneSealing:
     """Turns pieces into frames of one lane. `on_sealed` hears of each frame after its fsync, in the loop.
 
-    `extra` is asked at each cut for what the journal wants to add (keyframe, inventory), or None.
+    `extra` is asked at each cut for what the journal wants to add (keyframe, inventory), or None. `on_loss` hears,
+    in the loop, that pieces were dropped and that the disk takes frames again.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class LaneSealing:
         space: Space,
         on_sealed: Callable[[SealedFrame], None],
         extra: Callable[[Moment], Extra | None],
+        on_loss: Callable[[], None],
     ) -> None:
         self._journal = journal
         self._sealer = sealer
@@ -153,6 +155,8 @@ class LaneSealing:
         self._space = space
         self._on_sealed = on_sealed
         self._extra = extra
+        self._on_loss = on_loss
+        self._lost = False  # since the disk took the last frame
         self._extends = journal.lane is Lane.EVENTS
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"seal-{journal.lane}")
         self._open = _Open()
@@ -298,6 +302,9 @@ class LaneSealing:
             progress, self._progress = self._progress, asyncio.Event()
             progress.set()
             self._on_sealed(frame)
+        if self._lost:
+            self._lost = False
+            self._on_loss()
         return True
 
     def _seal(self, batch: _Batch) -> SealedFrame:
@@ -317,5 +324,7 @@ class LaneSealing:
         while self._rows > ROWS_IN_MEMORY_MAX and len(self._batches) > 1:
             oldest = self._batches[1]  # the first one may be with the thread
             del self._batches[1]
+            self._epoch_wanted |= oldest.new_epoch
+            self._lost = True
             self._rows -= oldest.rows
             self.counters.dropped_readings += oldest.rows

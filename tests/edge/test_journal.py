@@ -1,6 +1,7 @@
 """What the journal promises about what it was given."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
@@ -15,6 +16,7 @@ from devices.errors import ConfigurationError
 from devices.frame import Frame, Origin, decode_frame, verify_frame
 from devices.reading import Lane, Series
 from devices.records import Inventory, Link, ProfileText
+from edge import sealing
 from edge.clock import Clock
 from edge.journal import Journal
 from edge.kept import Columns, Kept
@@ -182,6 +184,53 @@ async def test_a_full_journal_refuses_keeps_in_memory_and_goes_on_when_receipts_
         assert site.journal.problem == ""
         assert site.journal.sealing[Lane.TELEMETRY].counters.dropped_readings == 0
         assert site.journal.space.bytes_on_disk <= 16384
+
+
+async def test_after_readings_were_dropped_for_want_of_room_everything_is_said_again_as_soon_as_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing, "ROWS_IN_MEMORY_MAX", 300)
+    monkeypatch.setattr(sealing, "ROWS_PER_FRAME_MAX", 120)
+    inventory = Inventory(1, "0.1.0", "abc", ())
+    noise = np.random.default_rng(1)
+    async with running(tmp_path, bytes_max=8192, segment_bytes=2048) as site:
+        await site.until(lambda: bool(site.frames))
+        lane, events = site.journal.lane(Lane.EVENTS), site.journal.sealing[Lane.EVENTS]
+        while not site.journal.problem:
+            site.put(Lane.EVENTS, noise.normal(size=120).tolist(), urgent=True)
+            await site.frame_or_second()
+        site.journal.confirm_from(lambda: Confirmations.of([0], [1], [2], [7.0], [0]))
+        site.journal.announce(inventory, [])
+        while not events.counters.dropped_readings:
+            site.put(Lane.EVENTS, noise.normal(size=120).tolist())
+        site.journal.receipts.add(Lane.EVENTS, lane.epoch, 1, lane.next_seq - 1)
+        last = lane.next_seq - 1
+        await site.until(lambda: any(one.header.seq > last and one.header.keyframe for one in site.frames))
+
+    after = [one for one in site.lane(Lane.EVENTS) if one.header.seq > last and one.header.keyframe]
+    assert inventory in after[0].content.records
+    assert after[0].content.confirmations.value.tolist() == [7.0]
+    assert len(after) == 1
+
+
+async def test_no_frame_is_announced_before_its_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = bytearray()
+    real = os.fdatasync
+
+    def looking(file: int) -> None:
+        real(file)
+        synced[:] = os.pread(file, 1 << 20, 0)
+
+    monkeypatch.setattr(os, "fdatasync", looking)
+    async with running(tmp_path) as site:
+        announced: list[bool] = []
+        site.journal.subscribe(lambda frame: announced.append(frame.data in synced))
+        for index in range(3):
+            site.put(Lane.EVENTS, [float(index)], urgent=True)
+            await site.until(lambda index=index: float(index) in values(site.frames))  # type: ignore[misc]
+
+    assert len(announced) >= 3
+    assert all(announced)
 
 
 async def test_a_cursor_ahead_of_the_journal_begins_a_new_epoch(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What one lane of the journal promises about its files."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,23 @@ def test_a_reopened_lane_holds_the_same_frames_and_continues_the_chain(tmp_path:
     assert held(again) == [frame.data for frame in frames]
     assert (again.epoch, again.next_seq, again.last_hash) == (first.epoch, 31, frames[-1].hash)
     assert not again.recovery.began_epoch
+
+
+def test_a_frame_counts_only_after_its_bytes_were_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = opened(tmp_path)
+    real = os.fdatasync
+    synced: list[tuple[bytes, bool]] = []
+
+    def looking(file: int) -> None:
+        counts = journal.holds(journal.epoch, 1) or journal.next_seq > 1
+        real(file)
+        synced.append((os.pread(file, SEGMENT_BYTES, 0), counts))
+
+    monkeypatch.setattr(os, "fdatasync", looking)
+    frame = sealed(journal)[0]
+
+    assert [(frame.data in data, counts) for data, counts in synced] == [(True, False)]
+    assert journal.read(journal.epoch, 1) == frame.data
 
 
 def test_a_torn_last_frame_is_forgotten_and_begins_a_new_epoch_whatever_byte_it_was_torn_at(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from edge.kept import Columns, Kept
 from edge.series import SeriesTable
 from edge.uplink import DEPTH_MAX, Uplink
 from tests.edge.small_cloud import SmallCloud, small_cloud
+from tests.waiting import until
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 
@@ -202,11 +203,17 @@ async def test_a_frame_to_be_repeated_is_read_again_and_a_refused_one_is_kept_wi
     cloud.verdicts = {(Lane.EVENTS, 2): [Status.RETRY, Status.RETRY], (Lane.EVENTS, 3): [Status.REFUSED]}
     async with edge.sealing(), edge.sending(cloud.url) as uplink:
         await edge.seal(5)
-        await cloud.until(lambda: len(received(cloud)) == 4)
+        lane = edge.journal.lane(Lane.EVENTS)
+
+        def lacking() -> list[int]:
+            ranges = edge.journal.receipts.of(Lane.EVENTS, lane.epoch).missing(1, lane.next_seq - 1)
+            return [seq for first, last in ranges for seq in range(first, last + 1)]
+
+        await until(lambda: "refused" in uplink.alarms and not set(lacking()) - {3})
 
         assert [seq for _, _, seq in cloud.stored if seq == 3] == []
-        assert "refused" in uplink.alarms
-        assert edge.journal.backlog_frames() >= 1
+        assert len(received(cloud)) == 4
+        assert lacking() == [3]
 
 
 def test_waits_are_jittered_and_never_longer_than_the_cap() -> None:
