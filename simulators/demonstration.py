@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from devices.errors import LinkDown
+import msgspec
+
+from devices.errors import LinkDown, Permanent
 from devices.instants import format_instant, parse_instant
+from devices.segments import write_durably
 from simulators.broker import STAND_IN_NOTICE, mosquitto_configuration, mosquitto_path
 from simulators.children import Child, Children
 from simulators.control import command
@@ -34,6 +37,7 @@ DEATH_NOTICE_S = 0.5
 SUBSCRIBED_AFTER_S = 4.0
 RELAY_BYTES = 1 << 18
 DAY_MS = 86_400_000
+HISTORY_FILE = "history.json"
 # The agent stops while its devices and the cloud still answer: what it read still arrives.
 STOP_ORDER = (("history", "import"), ("edge",), ("simulators", "cloud"), ("broker",))
 
@@ -65,6 +69,36 @@ class DemoOptions:
     def url(self) -> str:
         """Where the page is."""
         return f"http://127.0.0.1:{self.port}"
+
+
+class HistoryPlan(msgspec.Struct, frozen=True):
+    """Which days a demo's folder was promised, and whether the cloud has confirmed them all.
+
+    A demo that was cut off fills in the very same lines again, which the import knows; a restart adds nothing.
+    """
+
+    until_ms: int
+    days: int
+    seed: int
+    done: bool = False
+
+
+def history_plan(options: DemoOptions) -> HistoryPlan:
+    """The plan that the folder holds, else a new one, noted durably. Raises Permanent when it cannot be read."""
+    path = options.folder / HISTORY_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=HistoryPlan)
+    except FileNotFoundError:
+        plan = HistoryPlan(options.now_ms(), options.days, options.seed)
+        write_history_plan(options, plan)
+        return plan
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Permanent(f"{path} cannot be read, and it alone says whether the history is there: {error}") from error
+
+
+def write_history_plan(options: DemoOptions, plan: HistoryPlan) -> None:
+    """Note durably what is promised. Raises StorageUnavailable."""
+    write_durably(options.folder / HISTORY_FILE, msgspec.json.encode(plan))
 
 
 def free_port() -> int:
@@ -118,11 +152,13 @@ class _Demo:
 
     async def run(self) -> None:
         broker_port = free_port()
+        # Before the gateway starts: the history ends where the present begins.
+        plan = history_plan(self._options) if self._options.days else None
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start_site(broker_port), name="site")
             group.create_task(self._start_cloud(), name="cloud")
         edge = await self._start("edge", "edge", "run", str(self._folder / SITE_FILE))
-        work = asyncio.ensure_future(self._play())
+        work = asyncio.ensure_future(self._play(plan))
         watch = asyncio.ensure_future(self._children.watch(*self._started, edge))
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
@@ -206,11 +242,14 @@ class _Demo:
         await asyncio.sleep(SUBSCRIBED_AFTER_S)
         await self._do("announce")
 
-    async def _play(self) -> None:
+    async def _play(self, plan: HistoryPlan | None) -> None:
         """Sensors that report once, history, then the scripted fault."""
         await self._until_heard()
-        if self._options.days:
-            await self._fill_in()
+        if plan is not None and plan.done:
+            self._announcer.say(f"The history up to {format_instant(plan.until_ms)} is there already.")
+        elif plan is not None:
+            await self._fill_in(plan)
+            write_history_plan(self._options, msgspec.structs.replace(plan, done=True))
         self._announcer.say(f"Live. In {FAULT_AFTER_S:.0f} s something will break.")
         await asyncio.sleep(FAULT_AFTER_S)
         await self._do(f"fail {SCRIPTED_FAULT}")
@@ -220,18 +259,10 @@ class _Demo:
         self._announcer.say(f"{SCRIPTED_FAULT} is well again.")
         await asyncio.Event().wait()
 
-    async def _fill_in(self) -> None:
-        """Thirty days through importer, journal, uplink and ingest."""
-        to_ms = self._options.now_ms()
-        from_ms = to_ms - self._options.days * DAY_MS
-        wanted = [
-            "--days",
-            str(self._options.days),
-            "--seed",
-            str(self._options.seed),
-            "--until",
-            format_instant(to_ms),
-        ]
+    async def _fill_in(self, plan: HistoryPlan) -> None:
+        """The days of the plan through importer, journal, uplink and ingest; all confirmed when this returns."""
+        from_ms, to_ms = plan.until_ms - plan.days * DAY_MS, plan.until_ms
+        wanted = ["--days", str(plan.days), "--seed", str(plan.seed), "--until", format_instant(to_ms)]
         source = await self._children.start(
             "history", [*FRONT_DOOR, "sim", "history", "-", *wanted], stdout=asyncio.subprocess.PIPE
         )

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulators.demonstration import free_port, port_is_taken
+from simulators.demonstration import (
+    HISTORY_FILE,
+    DemoOptions,
+    HistoryPlan,
+    free_port,
+    history_plan,
+    port_is_taken,
+    write_history_plan,
+)
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,6 +52,13 @@ class RunningDemo:
             if parent == self.process.pid:
                 found[int(folder.name)] = words
         return found
+
+
+def told(folder: Path, *, done: bool) -> bytes:
+    """The history file of a demo's folder, when it says so; else nothing."""
+    path = folder / HISTORY_FILE
+    text = path.read_bytes() if path.exists() else b""
+    return text if text and json.loads(text)["done"] is done else b""
 
 
 @asynccontextmanager
@@ -88,6 +103,38 @@ async def test_the_demo_shows_a_living_site_and_leaves_nothing_behind(tmp_path: 
     assert len(children) >= 4
     assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
     assert not port_is_taken(int(demo.url.rsplit(":", 1)[1]))
+
+
+async def test_the_demo_notes_in_its_folder_that_the_cloud_has_the_whole_history(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    async with running(tmp_path, "--days", "1", "--data-dir", str(folder)):
+        await until(lambda: told(folder, done=False), "the promise")
+        await until(lambda: told(folder, done=True), "the whole history")
+
+    assert not (folder / "edge-data" / "import").exists()
+
+
+async def test_a_demo_that_is_started_again_on_its_folder_does_not_fill_in_its_history_again(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    options = DemoOptions(folder, 1, 1, 7, lambda: 1_780_000_000_000)
+    write_history_plan(options, HistoryPlan(1_780_000_000_000, 1, 7, done=True))
+    async with running(tmp_path, "--days", "1", "--data-dir", str(folder)) as demo:
+        assert demo.process.stderr is not None
+        talk = b""
+        async with asyncio.timeout(20):
+            while b"Live." not in talk:
+                talk += await demo.process.stderr.readline()
+
+    assert b"is there already" in talk
+    assert b"Filling in" not in talk
+
+
+def test_a_demo_that_was_cut_off_promises_the_same_days_again(tmp_path: Path) -> None:
+    first = history_plan(DemoOptions(tmp_path, 1, 30, 7, lambda: 1_780_000_000_000))
+    again = history_plan(DemoOptions(tmp_path, 1, 3, 8, lambda: 1_790_000_000_000))
+
+    assert again == first == HistoryPlan(1_780_000_000_000, 30, 7)
 
 
 async def test_a_part_that_dies_ends_the_demo_with_its_last_words(tmp_path: Path) -> None:
