@@ -80,6 +80,7 @@ class Outbox:
         self._open = False
         self._live: deque[Parcel] = deque()
         self._plan: deque[_Range] = deque()
+        self._planned_to: dict[tuple[Lane, bytes], int] = {}  # the newest frame that a connect found in the journal
         self._retries: dict[FrameName, int] = {}
         self.changed = asyncio.Event()
         self.alarms = Alarms()
@@ -99,7 +100,10 @@ class Outbox:
         if not self._open:
             return
         header = frame.header
-        self._live.append(Parcel(FrameName(header.lane, header.epoch, header.seq), frame.data))
+        name = FrameName(header.lane, header.epoch, header.seq)
+        if name.seq <= self._planned_to.get((name.lane, name.epoch), 0) and not self._plan_no_more(name):
+            return  # it was fsynced just before the connect: the backlog is sending it
+        self._live.append(Parcel(name, frame.data))
         if len(self._live) > LIVE_FRAMES_MAX:
             self._plan_later(self._live.popleft().name)
         self.changed.set()
@@ -111,10 +115,12 @@ class Outbox:
         receipts.replace(receipt.log_id, receipt.lanes)
         self._retries.clear()
         self._plan.clear()
+        self._planned_to.clear()
         for lane in Lane:
             journal = self._journal.lane(lane)
             self._leave_epoch_if_behind(lane, journal, first_answer=first_answer)
             for epoch, first, last in journal.ranges():
+                self._planned_to[lane, epoch] = last
                 for low, high in receipts.of(lane, epoch).missing(first, last):
                     self._plan.append(_Range(lane, epoch, low, high))
         self._open = True
@@ -186,6 +192,16 @@ class Outbox:
             else:
                 self._plan.appendleft(_Range(name.lane, name.epoch, name.seq, name.seq))
         self.changed.set()
+
+    def _plan_no_more(self, name: FrameName) -> bool:
+        """Take the newest frame of the backlog out of it; False when it is not there any more."""
+        for part in self._plan:
+            if (part.lane, part.epoch, part.last) == name and part.first <= part.last:
+                part.last -= 1
+                if part.first > part.last:
+                    self._plan.remove(part)
+                return True
+        return False
 
     def _leave_epoch_if_behind(self, lane: Lane, journal: LaneJournal, *, first_answer: bool) -> None:
         """The cloud may hold frames that this journal lost after they were sent: their numbers are taken.

@@ -18,6 +18,9 @@ WAIT_S = 15.0
 Fault = str  # "", "drop" (store, no answer), "break" (nothing stored, no answer), "500", "429", "nonsense"
 
 
+ACCEPTING_TURNS = 5  # of the event loop, from accept to the handler's first line
+
+
 class SmallCloud:
     """Stores each frame once, in memory, before it answers."""
 
@@ -43,6 +46,8 @@ class SmallCloud:
     async def stop(self) -> None:
         assert self._server is not None
         self._server.close()
+        for _ in range(ACCEPTING_TURNS):  # a connection that was just accepted has no handler yet
+            await asyncio.sleep(0)
         for writer in self._writers:
             writer.close()
         await self._server.wait_closed()
