@@ -20,7 +20,7 @@ from tests.waiting import eventually, until
 
 FRAMES_BEFORE = 4  # flow that is seen in the cloud before anything is cut
 FRAMES_AFTER = 4
-SEEDS = [1, 2, 3, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(4, 51))]
+SEEDS = [1, 2, 3, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(4, 54))]
 
 
 async def seen_in_cloud(site: SmallSite, more: int) -> None:
