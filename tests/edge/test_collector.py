@@ -131,8 +131,7 @@ async def test_three_dead_units_of_ten_leave_the_others_their_polls() -> None:
 
     scheduled = elapsed_s / INTERVAL_S
     asked = peer.asked()
-    # 95 % is what `make bench` measures; here a busy machine may cost some, three time-outs a cycle would cost most.
-    assert all(asked[unit] >= 0.75 * scheduled - 1 for unit in range(1, 11) if unit not in dead)
+    assert all(asked[unit] >= 0.95 * scheduled - 1 for unit in range(1, 11) if unit not in dead)
     assert sum(asked[unit] for unit in dead) * TIMEOUT_S <= 0.05 * elapsed_s + TIMEOUT_S
 
 
