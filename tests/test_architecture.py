@@ -18,23 +18,42 @@ MAY_IMPORT = {
 }
 
 # Inside cloud a part imports only what stands left of it; the aggregator and the command line see all.
-CLOUD_ORDER = ("ingest", "history", "facts", "processor", "live", "indicators", "alerts", "api", "web")
+CLOUD_ORDER = (
+    "ingest",
+    "history",
+    "facts",
+    "processor",
+    "live",
+    "indicators",
+    "alerts",
+    "evidence",
+    "access",
+    "api",
+    "web",
+)
 CLOUD_SEES_ALL = ("cloud/aggregator.py", "cloud/cli.py")
 SIBLINGS = {frozenset({"history", "facts"})}
 
 # Third-party libraries stay behind one door, so that replacing one touches one place.
 DOORS = {
-    "aiomqtt": ("edge/drivers/mqtt", "simulators/"),
+    "aiomqtt": ("edge/drivers/mqtt", "edge/local_alerts", "simulators/", "cloud/alerts/notify"),
     "paho": ("edge/drivers/mqtt", "simulators/"),
     "pymodbus": ("edge/drivers/modbus", "simulators/modbus"),
     "amqtt": ("simulators/broker",),
-    "httpx": ("edge/", "tests/"),
+    "httpx": ("edge/", "tests/", "cloud/alerts/notify"),
+    "apprise": ("cloud/alerts/notify",),
+    "standardwebhooks": ("cloud/alerts/notify",),
+    "argon2": ("cloud/access/",),
+    "authlib": ("cloud/api/oidc",),
+    "openpyxl": ("cloud/sheets",),
+    "xlsxwriter": ("cloud/sheets",),
+    "segno": ("cloud/api/",),
     "duckdb": ("cloud/history/embedded",),
     "pyarrow": ("cloud/history/embedded",),
     "influxdb_client": ("cloud/history/influx",),
-    "sqlalchemy": ("cloud/facts/", "cloud/alerts/store"),
+    "sqlalchemy": ("cloud/facts/", "cloud/indicators/", "cloud/alerts/", "cloud/evidence/", "cloud/access/"),
     "alembic": ("cloud/facts/",),
-    "shapely": ("cloud/facts/", "tests/"),
+    "shapely": ("cloud/facts/", "cloud/indicators/", "tests/"),
     "fastapi": ("cloud/ingest/receive", "cloud/api/", "cloud/web/", "cloud/aggregator"),
     "starlette": ("cloud/ingest/receive", "cloud/api/", "cloud/web/", "cloud/aggregator"),
     "uvicorn": ("cloud/aggregator",),

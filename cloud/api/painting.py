@@ -7,7 +7,10 @@ from fractions import Fraction
 
 from cloud.alerts.lifecycle import Alert, Entry
 from cloud.api.picture import Json, Picture
-from cloud.facts.ledger import Equipment, Ledger, Robot, Space
+from cloud.facts.ledger import Ledger
+from cloud.facts.ledger_equipment import Equipment
+from cloud.facts.ledger_parking import Space
+from cloud.facts.ledger_patrol import Robot
 from cloud.indicators.definition import IndicatorResult
 from cloud.live import LiveDevice, LiveSite
 from devices.instants import format_instant

@@ -20,7 +20,9 @@ from cloud.facts.coverage_zones import Mask, Raster, rasters_of, zones_version
 from cloud.facts.database import coverage_heads, pose_marks, poses, quarter_cells, reading, writing
 from cloud.facts.days import Span, clipped, day_bounds, merged, required_spans
 from cloud.facts.intake import MARK_QUARTER, quarter_mark
-from cloud.facts.ledger import Ledger, Robot, Zone, minutes_of_hours
+from cloud.facts.ledger import Ledger
+from cloud.facts.ledger_patrol import Robot, Zone
+from cloud.facts.ledger_values import minutes_of_hours
 
 QUARTERS_PER_STEP = 200  # bounds how long a step takes
 Quarters = dict[int, dict[str, bytes]]  # quarter -> map -> packed cells

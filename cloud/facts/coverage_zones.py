@@ -9,7 +9,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cloud.facts.ledger import Floor, Ledger, Zone
+from cloud.facts.ledger import Floor, Ledger
+from cloud.facts.ledger_patrol import Zone
 from devices.reading import Int64s
 
 Mask = NDArray[np.bool_]

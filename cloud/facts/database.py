@@ -9,140 +9,119 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from cloud.facts.schema import big, blob, frame_key, key, metadata, text
+
 BUSY_TIMEOUT_MS = 10_000  # a writer waits this long for one of another process before it gives up
 WHOLE_LOG = ""  # the "site" of rows that belong to the log and not to one site
-
-metadata = sa.MetaData()
 
 # Writers of this process queue here: SQLite's own waiting is polling, and a writer that polls beside busy ones starves.
 _writers: "WeakKeyDictionary[sa.Engine, Lock]" = WeakKeyDictionary()
 _writers_known = Lock()
 
 
-def _key(name: str, kind: type[sa.types.TypeEngine[Any]] = sa.String) -> "sa.Column[Any]":
-    return sa.Column(name, kind, primary_key=True, nullable=False)
-
-
-def _frame_key() -> "tuple[sa.Column[Any], ...]":
-    return _key("gateway"), _key("epoch", sa.LargeBinary), _key("seq", sa.BigInteger)
-
-
-def _big(name: str, *, nullable: bool = False) -> "sa.Column[int]":
-    return sa.Column(name, sa.BigInteger, nullable=nullable)
-
-
-def _blob(name: str) -> "sa.Column[bytes]":
-    return sa.Column(name, sa.LargeBinary, nullable=False)
-
-
-def _text(name: str) -> "sa.Column[str]":
-    return sa.Column(name, sa.String, nullable=False)
-
-
 # --- facts ----------------------------------------------------------------------------------------------
 
 # Claims of one frame about one device, in the bucket of the UTC day in which they end.
-claims = sa.Table("claims", metadata, _key("site"), _key("device"), _key("utc_day", sa.Integer), *_frame_key(),
-                  _blob("body"))  # fmt: skip
+claims = sa.Table("claims", metadata, key("site"), key("device"), key("utc_day", sa.Integer), *frame_key(),
+                  blob("body"))  # fmt: skip
 
 # The farthest end of claims that cross a UTC midnight, by what they say; tells which days a repetition is news for.
 reaches = sa.Table(
-    "reaches", metadata, _key("site"), _key("device"), _key("point"), _key("from_ms", sa.BigInteger),
-    _key("value", sa.Float), _big("to_ms"), _big("hold_ms"), _blob("rank"),
+    "reaches", metadata, key("site"), key("device"), key("point"), key("from_ms", sa.BigInteger),
+    key("value", sa.Float), big("to_ms"), big("hold_ms"), blob("rank"),
 )  # fmt: skip
 
 # Maximal gap-free runs of events frames: consecutive seq, touching spans, one clock run.
 runs = sa.Table(
-    "runs", metadata, _key("site"), _key("gateway"), _key("epoch", sa.LargeBinary),
-    _key("first_seq", sa.BigInteger), _big("last_seq"), _big("from_ms"), _big("to_ms"), _blob("clock_run"),
-    _text("origin"),
+    "runs", metadata, key("site"), key("gateway"), key("epoch", sa.LargeBinary),
+    key("first_seq", sa.BigInteger), big("last_seq"), big("from_ms"), big("to_ms"), blob("clock_run"),
+    text("origin"),
 )  # fmt: skip
 
 # Where a device (point "") or one of its points stopped answering. stop_ms: last good answer, else time_ms.
 stops = sa.Table(
-    "stops", metadata, _key("site"), _key("device"), _key("point"), _key("time_ms", sa.BigInteger),
-    _key("stop_ms", sa.BigInteger),
+    "stops", metadata, key("site"), key("device"), key("point"), key("time_ms", sa.BigInteger),
+    key("stop_ms", sa.BigInteger),
 )  # fmt: skip
 
-poses = sa.Table("poses", metadata, _key("site"), _key("device"), _key("utc_quarter", sa.Integer), *_frame_key(),
-                 _blob("body"))  # fmt: skip
+poses = sa.Table("poses", metadata, key("site"), key("device"), key("utc_quarter", sa.Integer), *frame_key(),
+                 blob("body"))  # fmt: skip
 
-profiles = sa.Table("profiles", metadata, _key("site"), _key("hash"), _text("text"))
+profiles = sa.Table("profiles", metadata, key("site"), key("hash"), text("text"))
 
 # What each gateway said about each of its devices; a removed device has no row in the later inventory.
-device_infos = sa.Table("device_infos", metadata, _key("site"), _key("device"), _key("time_ms", sa.BigInteger),
-                        *_frame_key(), _blob("body"))  # fmt: skip
+device_infos = sa.Table("device_infos", metadata, key("site"), key("device"), key("time_ms", sa.BigInteger),
+                        *frame_key(), blob("body"))  # fmt: skip
 
-inventories = sa.Table("inventories", metadata, _key("site"), _key("gateway"), _key("epoch", sa.LargeBinary),
-                       _key("seq", sa.BigInteger), _big("time_ms"), _blob("body"))  # fmt: skip
+inventories = sa.Table("inventories", metadata, key("site"), key("gateway"), key("epoch", sa.LargeBinary),
+                       key("seq", sa.BigInteger), big("time_ms"), blob("body"))  # fmt: skip
 
 losses = sa.Table(
-    "losses", metadata, _key("site"), _key("gateway"), _key("lane"), _key("epoch", sa.LargeBinary),
-    _key("first_seq", sa.BigInteger), _key("last_seq", sa.BigInteger), _big("from_ms"), _big("to_ms"),
-    _text("reason"), _big("count", nullable=True),
+    "losses", metadata, key("site"), key("gateway"), key("lane"), key("epoch", sa.LargeBinary),
+    key("first_seq", sa.BigInteger), key("last_seq", sa.BigInteger), big("from_ms"), big("to_ms"),
+    text("reason"), big("count", nullable=True),
 )  # fmt: skip
 
 # --- inputs ---------------------------------------------------------------------------------------------
 
 ledgers = sa.Table(
-    "ledgers", metadata, _key("site"), _key("version", sa.Integer), _big("recorded_ms"), _text("actor"),
-    _big("valid_from_ms"), _text("document"),
+    "ledgers", metadata, key("site"), key("version", sa.Integer), big("recorded_ms"), text("actor"),
+    big("valid_from_ms"), text("document"),
 )  # fmt: skip
 
 # --- derived --------------------------------------------------------------------------------------------
 
 # Between from_ms and to_ms something about this device changed ("*": about the runs of its site). `version` grows
 # with every change, so that who computed the days meanwhile sees whether that was all.
-marks = sa.Table("marks", metadata, _key("site"), _key("device"), _key("utc_day", sa.Integer), _big("from_ms"),
-                 _big("to_ms"), _big("version"))  # fmt: skip
+marks = sa.Table("marks", metadata, key("site"), key("device"), key("utc_day", sa.Integer), big("from_ms"),
+                 big("to_ms"), big("version"))  # fmt: skip
 
 # States of a device in one local day (proleptic ordinal), and what it carries into the next.
-device_days = sa.Table("device_days", metadata, _key("site"), _key("device"), _key("day", sa.Integer),
-                       _blob("starts"), _blob("codes"), _blob("carry"))  # fmt: skip
+device_days = sa.Table("device_days", metadata, key("site"), key("device"), key("day", sa.Integer),
+                       blob("starts"), blob("codes"), blob("carry"))  # fmt: skip
 
 # The stretch of days computed for a device, and the zone and rules they were computed for.
-device_heads = sa.Table("device_heads", metadata, _key("site"), _key("device"), sa.Column("zone", sa.String),
-                        _big("first_ms"), sa.Column("last_day", sa.Integer))  # fmt: skip
+device_heads = sa.Table("device_heads", metadata, key("site"), key("device"), sa.Column("zone", sa.String),
+                        big("first_ms"), sa.Column("last_day", sa.Integer))  # fmt: skip
 
 # Quarter hours of a robot whose poses changed since their cells were computed, and the cells, for one version of
 # the zones each.
-pose_marks = sa.Table("pose_marks", metadata, _key("site"), _key("device"), _key("utc_quarter", sa.Integer),
-                      _big("version"))  # fmt: skip
-quarter_cells = sa.Table("quarter_cells", metadata, _key("site"), _key("device"), _key("utc_quarter", sa.Integer),
-                         _blob("body"))  # fmt: skip
-coverage_heads = sa.Table("coverage_heads", metadata, _key("site"), _key("device"), _text("version"))
+pose_marks = sa.Table("pose_marks", metadata, key("site"), key("device"), key("utc_quarter", sa.Integer),
+                      big("version"))  # fmt: skip
+quarter_cells = sa.Table("quarter_cells", metadata, key("site"), key("device"), key("utc_quarter", sa.Integer),
+                         blob("body"))  # fmt: skip
+coverage_heads = sa.Table("coverage_heads", metadata, key("site"), key("device"), text("version"))
 
 # --- the processor's own --------------------------------------------------------------------------------
 
-positions = sa.Table("positions", metadata, _key("site"), _key("reader"), _big("position"))
+positions = sa.Table("positions", metadata, key("site"), key("reader"), big("position"))
 
 set_aside = sa.Table(
-    "set_aside", metadata, _key("site"), _key("lane"), _key("position", sa.BigInteger), _text("gateway"),
-    sa.Column("epoch", sa.LargeBinary), _big("seq", nullable=True), _big("received_ms"), _text("reason"),
+    "set_aside", metadata, key("site"), key("lane"), key("position", sa.BigInteger), text("gateway"),
+    sa.Column("epoch", sa.LargeBinary), big("seq", nullable=True), big("received_ms"), text("reason"),
 )  # fmt: skip
 
 # --- records --------------------------------------------------------------------------------------------
 
 # An alert as it stands.
 alert_records = sa.Table(
-    "alert_records", metadata, _key("site"), _key("id"), _text("rule"), _text("thing"), _text("severity"),
-    _text("condition"), _text("handling"), sa.Column("historical", sa.Boolean, nullable=False), _big("last_ms"),
-    sa.Column("version", sa.Integer, nullable=False), _blob("body"),
+    "alert_records", metadata, key("site"), key("id"), text("rule"), text("thing"), text("severity"),
+    text("condition"), text("handling"), sa.Column("historical", sa.Boolean, nullable=False), big("last_ms"),
+    sa.Column("version", sa.Integer, nullable=False), blob("body"),
     sa.Index("alert_records_by_id", "id"),
     sa.Index("alert_records_by_handling", "handling", "historical", "id"),
 )  # fmt: skip
 
 # What was done to each alert, append-only.
 alert_entries = sa.Table(
-    "alert_entries", metadata, _key("site"), _key("alert"), _key("version", sa.Integer), _text("kind"), _big("at_ms"),
-    _big("recorded_ms"), _text("actor"), _text("note"),
+    "alert_entries", metadata, key("site"), key("alert"), key("version", sa.Integer), text("kind"), big("at_ms"),
+    big("recorded_ms"), text("actor"), text("note"),
 )  # fmt: skip
 
 

@@ -3,42 +3,25 @@
 Lengths are metres in the floor's own frame (origin lower left, y upwards). Ids are unique per kind.
 """
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
-import shapely
 from pydantic import AfterValidator, Field
 
+from cloud.facts.ledger_equipment import Equipment, equipment_mistakes
+from cloud.facts.ledger_parking import ParkingGroup, Space
+from cloud.facts.ledger_patrol import Robot, Zone, zone_mistakes
+from cloud.facts.ledger_values import FLOOR_M_MAX, Name, PointM, known_zone
 from devices.document import Mistake, Path_, Section, load_document, parse_document
 from devices.point import Id
-from devices.states import SpaceState
 
-ZONES_PER_FLOOR_MAX = 63  # a cell knows its zones as bits of an int64
-FLOOR_M_MAX = 2_000.0  # bounds the raster: 16 M cells of 0.5 m
-ROBOT_RADIUS_M_MAX = 20.0  # with the next one keeps the sweep's products within int64
-ROBOT_SPEED_M_S_MAX = 20.0
 THINGS_MAX = 50_000
-_HOURS = re.compile(r"([01]\d|2[0-4]):(00|15|30|45)-([01]\d|2[0-4]):(00|15|30|45)")
 _DEFAULT_TARGETS = {"equipment.intact_rate": 0.98, "robot.coverage": 0.60}
-
-Metres = Annotated[float, Field(ge=-FLOOR_M_MAX, le=FLOOR_M_MAX)]
-PointM = tuple[Metres, Metres]
-Ring = Annotated[tuple[PointM, ...], Field(min_length=4, max_length=2_000)]
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
-        raise ValueError(f"{name!r} is not an IANA time zone such as Asia/Shanghai") from error
-    return name
 
 
 def _cell(size_m: float) -> float:
@@ -47,37 +30,13 @@ def _cell(size_m: float) -> float:
     return size_m
 
 
-def _hours(text: str) -> str:
-    match = _HOURS.fullmatch(text)
-    if match is None or not minutes_of_hours(text)[0] < minutes_of_hours(text)[1] <= 24 * 60:
-        raise ValueError("expected hours of a day on quarter hours, like 08:00-20:00 or 00:00-24:00")
-    return text
-
-
-def minutes_of_hours(text: str) -> tuple[int, int]:
-    """`08:00-20:15` -> (480, 1215), minutes of the local day."""
-    begin, end = ((int(part[:2]) * 60 + int(part[3:])) for part in text.split("-"))
-    return begin, end
-
-
-class Name(Section):
-    """A name in both languages."""
-
-    en: str = Field(min_length=1, max_length=200)
-    zh: str = Field(min_length=1, max_length=200, alias="zh-CN")
-
-    def in_languages(self) -> dict[str, str]:
-        """As the API shows it."""
-        return {"en": self.en, "zh-CN": self.zh}
-
-
 class Site(Section):
     """The property itself; days and weeks are those of `zone`."""
 
     id: Id
     name: Name
     type: str = "commercial"
-    zone: Annotated[str, AfterValidator(_zone)]
+    zone: Annotated[str, AfterValidator(known_zone)]
     commissioned: date | None = None
 
     @property
@@ -96,84 +55,6 @@ class Floor(Section):
     height_m: float = Field(gt=0, le=FLOOR_M_MAX)
     walls: tuple[Annotated[tuple[PointM, ...], Field(max_length=10_000)], ...] = Field(default=(), max_length=10_000)
     cell_m: Annotated[float, AfterValidator(_cell)] = 0.5  # 1 m outdoors
-
-
-class Equipment(Section):
-    """A machine whose state is that of one device, within [commissioned, retired) in local days."""
-
-    id: Id
-    name: Name
-    code: str = Field(max_length=100)
-    class_: str = Field(alias="class", max_length=100)
-    criticality: Literal["A", "B", "C"]
-    device: Id
-    floor: Id | None = None
-    position: PointM | None = None
-    commissioned: date | None = None
-    retired: date | None = None
-
-
-class ParkingGroup(Section):
-    """Spaces of one kind of vehicle on one floor."""
-
-    id: Id
-    name: Name
-    floor: Id
-    vehicle: str = Field(default="car", max_length=50)
-
-
-class Space(Section):
-    """A parking space; without a device it is never known. `rect` is x, y, width, height."""
-
-    id: Id
-    group: Id
-    device: Id | None = None
-    rect: tuple[Metres, Metres, Metres, Metres]
-    state: Literal["closed", "reserved"] | None = None
-
-    @property
-    def ledger_state(self) -> SpaceState | None:
-        """What the ledger says over the sensor's head."""
-        return SpaceState(self.state) if self.state else None
-
-
-class Robot(Section):
-    """A patrol robot and what it sees around itself."""
-
-    id: Id
-    name: Name
-    device: Id
-    radius_m: float = Field(default=3.0, gt=0, le=ROBOT_RADIUS_M_MAX)
-    speed_max_m_s: float = Field(default=1.5, gt=0, le=ROBOT_SPEED_M_S_MAX)
-
-    @property
-    def radius_mm(self) -> int:
-        """Whole millimetres."""
-        return round(self.radius_m * 1000)
-
-    @property
-    def speed_max_mm_s(self) -> int:
-        """Whole millimetres per second."""
-        return round(self.speed_max_m_s * 1000)
-
-
-class Polygon(Section):
-    """GeoJSON, in floor metres; the first ring is the outline, the others are holes."""
-
-    type: Literal["Polygon"]
-    coordinates: Annotated[tuple[Ring, ...], Field(min_length=1, max_length=200)]
-
-
-class Zone(Section):
-    """An area that is to be patrolled, in its required hours."""
-
-    id: Id
-    name: Name
-    floor: Id
-    requires_patrol: bool = True
-    required_hours: tuple[Annotated[str, AfterValidator(_hours)], ...] = ("00:00-24:00",)
-    open_to: tuple[Id, ...] = ()  # zones that are seen from here: no wall between
-    geometry: Polygon
 
 
 class Ledger(Section):
@@ -216,8 +97,8 @@ class Ledger(Section):
         yield from _twice("robots", "device", [one.device for one in self.robots])
         yield from _twice("spaces", "device", [one.device for one in self.spaces if one.device])
         yield from self._references()
-        yield from self._lifetimes()
-        yield from self._zone_mistakes()
+        yield from equipment_mistakes(self.equipment)
+        yield from zone_mistakes(self.zones, {floor.id: (floor.width_m, floor.height_m) for floor in self.floors})
 
     def _references(self) -> Iterable[Mistake]:
         floors = {floor.id for floor in self.floors}
@@ -233,35 +114,6 @@ class Ledger(Section):
             yield from _unknown(("zones", index, "floor"), "floor", zone.floor, floors)
             for place, other in enumerate(zone.open_to):
                 yield from _unknown(("zones", index, "open_to", place), "zone", other, zones)
-
-    def _lifetimes(self) -> Iterable[Mistake]:
-        """An equipment takes its state from one device, and a device gives it to one equipment at a time."""
-        lives: dict[str, list[tuple[date, date, str]]] = {}
-        for index, one in enumerate(self.equipment):
-            begin, end = one.commissioned or date.min, one.retired or date.max
-            if begin > end:
-                yield Mistake(("equipment", index, "retired"), "retired before it was commissioned")
-            for other_begin, other_end, other in lives.setdefault(one.device, []):
-                if begin < other_end and other_begin < end:
-                    yield Mistake(("equipment", index, "device"), f"{one.device!r} already gives {other!r} its state")
-            lives[one.device].append((begin, end, one.id))
-
-    def _zone_mistakes(self) -> Iterable[Mistake]:
-        floors = {floor.id: floor for floor in self.floors}
-        for floor, count in Counter(zone.floor for zone in self.zones).items():
-            if count > ZONES_PER_FLOOR_MAX:
-                yield Mistake(
-                    ("zones",), f"floor {floor!r} has {count} zones, at most {ZONES_PER_FLOOR_MAX} are possible"
-                )
-        for index, zone in enumerate(self.zones):
-            place = ("zones", index, "geometry", "coordinates")
-            polygon = shapely.Polygon(zone.geometry.coordinates[0], zone.geometry.coordinates[1:])
-            if not polygon.is_valid:
-                yield Mistake(place, f"not a polygon: {shapely.is_valid_reason(polygon)}")
-            elif zone.floor in floors:
-                floor_m = floors[zone.floor]
-                if not shapely.box(0, 0, floor_m.width_m, floor_m.height_m).covers(polygon):
-                    yield Mistake(place, f"reaches beyond the floor of {floor_m.width_m} m x {floor_m.height_m} m")
 
 
 def load_ledger(path: Path) -> Ledger:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cloud.facts.ledger import Space
+from cloud.facts.ledger_parking import Space
 from cloud.facts.timelines import SPACE_CODES, STATE_BITS, UNKNOWN, Timeline, debounced
 from devices.states import SpaceState
 

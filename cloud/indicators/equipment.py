@@ -11,7 +11,8 @@ from fractions import Fraction
 import numpy as np
 
 from cloud.facts.days import date_start
-from cloud.facts.ledger import Equipment, Site
+from cloud.facts.ledger import Site
+from cloud.facts.ledger_equipment import Equipment
 from cloud.facts.timelines import (
     COUNTING,
     DEBOUNCE_MS,

@@ -8,8 +8,9 @@ from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cloud.facts.all_tables import metadata
 from cloud.facts.claims import facts_of
-from cloud.facts.database import metadata, open_database, reading, writing
+from cloud.facts.database import open_database, reading, writing
 from cloud.facts.intake import store_facts
 from cloud.facts.ledger import parse_ledger
 from cloud.facts.timelines import EQUIPMENT_STATES, debounced

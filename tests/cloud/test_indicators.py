@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from cloud.facts.ledger import Space
+from cloud.facts.ledger_parking import Space
 from cloud.facts.sessions import occupancy_at
 from cloud.facts.timelines import EQUIPMENT_STATES, SILENT, SPACE_CODES, Timeline
 from cloud.indicators.definition import Verdict, Window, judge

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.facts.ledger import Space
+from cloud.facts.ledger_parking import Space
 from cloud.facts.sessions import FREE, OCCUPIED, occupancy_between, occupancy_over
 from cloud.facts.timelines import UNKNOWN, Timeline
 

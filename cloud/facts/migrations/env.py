@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from cloud.facts.database import metadata
+from cloud.facts.all_tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

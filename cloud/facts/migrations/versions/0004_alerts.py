@@ -1,0 +1,12 @@
+"""Tables of alerts, rules, storms, duties."""
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Nothing yet."""

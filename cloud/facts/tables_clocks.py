@@ -1,0 +1,1 @@
+"""Tables of clock fixes and parked frames."""

@@ -1,0 +1,1 @@
+"""Tables of rectification items, notification channels and deliveries."""

@@ -1,0 +1,1 @@
+"""Tables of what people enter: ledger items, calendars, windows, inspections, exclusions, policies."""

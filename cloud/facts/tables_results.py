@@ -1,0 +1,1 @@
+"""Tables of issued results and their revisions; imported values, targets, assessments."""
