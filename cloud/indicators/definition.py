@@ -1,9 +1,10 @@
 """What an indicator's result is: a value with its bounds, and how it is judged. Sources: domain.md 1.3 and 8.
 
-Ratios are exact fractions between 0 and 1; None is "no data", never 0 and never 1.
+Values are exact fractions in the unit their definition names; None is "no data", never 0 and never 1.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
@@ -18,6 +19,13 @@ class UnknownIndicator(Permanent):
 
 class BadWindow(Permanent):
     """A window that is no window: unknown name, or its end lies before its beginning."""
+
+
+class Better(StrEnum):
+    """Which side of its target a value should lie on."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
 
 
 class Verdict(StrEnum):
@@ -41,6 +49,37 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Definition:
+    """What an indicator is, for the catalogue and for whoever judges it (R0-4, R0-13).
+
+    `formula` and `counts` are keys of the catalogue of words. `unit` is that of numerator and denominator,
+    `value_unit` that of value, bounds and target. `formula_version` grows when the same facts would give another value.
+    """
+
+    id: str
+    default_window: str = "24h"
+    unit: str = "ms"
+    value_unit: str = "ratio"
+    better: Better = Better.HIGHER
+    formula_version: int = 1
+    source: str = "frames"  # or imported, manual
+    by: tuple[str, ...] = ()  # groupings that it can be asked by
+    recorded: tuple[str, ...] = ()  # windows that are issued: "day", "month"
+    decomposes: bool = True  # False: parts of the site do not add up to it
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FrameRange:
+    """Frames of one epoch that bear on a number: first and last seq, inclusive."""
+
+    gateway: str
+    lane: str
+    epoch: str  # hex
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class IndicatorResult:
     """One number and how much it knows. `numerator` and `denominator` belong to `value` and are in `unit`."""
 
@@ -57,6 +96,14 @@ class IndicatorResult:
     window: Window
     revision: int = 1
     final: bool = False
+    value_unit: str = "ratio"  # of value, low, high and target
+    excluded: Fraction | None = None  # share of the required time (or things) that was not counted
+    formula_version: int = 1
+    policy_version: str = "default"
+    target_version: str = "default"
+    inputs: tuple[FrameRange, ...] = ()
+    group: tuple[str, str] | None = None  # what it is of, when it was asked `by` something: ("class", "lift")
+    details: Mapping[str, int | str | None] = field(default_factory=dict)  # beside the number: open failures, peak
 
 
 def ratio(numerator: int, denominator: int) -> Fraction | None:
@@ -64,12 +111,16 @@ def ratio(numerator: int, denominator: int) -> Fraction | None:
     return Fraction(numerator, denominator) if denominator else None
 
 
-def judge(low: Fraction | None, high: Fraction | None, target: Fraction | None) -> Verdict | None:
-    """PASS when even the low bound reaches the target, FAIL when not even the high one does (domain.md 1.3)."""
+def judge(
+    low: Fraction | None, high: Fraction | None, target: Fraction | None, better: Better = Better.HIGHER
+) -> Verdict | None:
+    """PASS when even the unfavourable bound reaches the target, FAIL when not even the other does (domain.md 1.3)."""
     if target is None:
         return None
     if low is None or high is None:
         return Verdict.INDETERMINATE
+    if better is Better.LOWER:
+        low, high, target = -high, -low, -target
     if low >= target:
         return Verdict.PASS
     return Verdict.FAIL if high < target else Verdict.INDETERMINATE

@@ -3,9 +3,9 @@
 All functions block. A site is named by its ledger (`FactStore.ledger`).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,17 @@ from cloud.facts.ledger import Ledger
 from cloud.facts.sessions import FLICKER_MS, Occupancy, occupancy_at, occupancy_over, states_at
 from cloud.facts.store import FactStore
 from cloud.facts.timelines import Timeline
-from cloud.indicators.definition import IndicatorResult, UnknownIndicator, Window, is_final, judge, ratio
+from cloud.indicators.alarms import ALARMS, ALARMS_DEFINITIONS
+from cloud.indicators.asking import Asked, Computation, once
+from cloud.indicators.definition import (
+    Definition,
+    IndicatorResult,
+    UnknownIndicator,
+    Window,
+    is_final,
+    judge,
+    ratio,
+)
 from cloud.indicators.equipment import (
     INTACT_RATE,
     Overview,
@@ -28,14 +38,23 @@ from cloud.indicators.equipment import (
     tally,
 )
 from cloud.indicators.parking import OCCUPANCY, occupancy_result
+from cloud.indicators.patrol import PATROL, PATROL_DEFINITIONS
 from cloud.indicators.robots import COVERAGE, PatrolDay, coverage_result, lost_ms
 from cloud.indicators.windows import named_window
 from devices.states import SpaceState
 
 DATA_COVERAGE = "data.coverage"
-DEFAULT_WINDOWS = {INTACT_RATE: "24h", COVERAGE: "today", OCCUPANCY: "24h", DATA_COVERAGE: "24h"}
-
-_Found = TypeVar("_Found")
+DEFINITIONS = {
+    one.id: one
+    for one in (
+        Definition(INTACT_RATE, recorded=("day", "month")),
+        Definition(COVERAGE, "today", unit="cells", recorded=("day", "month"), decomposes=False),
+        Definition(OCCUPANCY, recorded=("day", "month")),
+        Definition(DATA_COVERAGE, recorded=("day", "month")),
+        *PATROL_DEFINITIONS,
+        *ALARMS_DEFINITIONS,
+    )
+}
 AnyWindow = str | Window | tuple[int, int] | None
 
 
@@ -48,15 +67,6 @@ class CoverageCells:
     columns: int
     rows: int
     cells: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    store: FactStore
-    ledger: Ledger
-    window: Window
-    now_ms: int
-    known: dict[object, Any] = field(default_factory=dict)  # what was looked up for this question already
 
 
 def indicator_ids() -> tuple[str, ...]:
@@ -72,32 +82,23 @@ def compute_indicator(
     `window` is a name (`24h`, `today`, `month`, `now`), [from, to) in Unix ms UTC, or None for the indicator's own
     default. It is not final while something of its window is still to be derived. Raises UnknownIndicator or BadWindow.
     """
-    return _computed(indicator, _Asked(store, ledger, _window(ledger, indicator, window, now_ms), now_ms))
+    return _computed(indicator, Asked(store, ledger, _window(ledger, indicator, window, now_ms), now_ms))
 
 
 def compute_site_indicators(store: FactStore, ledger: Ledger, window: AnyWindow, now_ms: int) -> list[IndicatorResult]:
     """Every indicator of a site over one window (None: each over its own default)."""
     known: dict[object, Any] = {}
     return [
-        _computed(indicator, _Asked(store, ledger, _window(ledger, indicator, window, now_ms), now_ms, known))
+        _computed(indicator, Asked(store, ledger, _window(ledger, indicator, window, now_ms), now_ms, known))
         for indicator in _COMPUTE
     ]
 
 
-def _computed(indicator: str, asked: _Asked) -> IndicatorResult:
+def _computed(indicator: str, asked: Asked) -> IndicatorResult:
     result = _COMPUTE[indicator](asked)
     if result.final and not asked.store.is_settled(asked.ledger, asked.window.to_ms):
         return replace(result, final=False)
     return result
-
-
-def _once(asked: _Asked, look: Callable[[_Asked], _Found]) -> _Found:
-    """What a look at the facts finds; several indicators of one question share it."""
-    key = (look, asked.window)
-    if key not in asked.known:
-        asked.known[key] = look(asked)
-    found: _Found = asked.known[key]
-    return found
 
 
 def equipment_overview(store: FactStore, ledger: Ledger, now_ms: int) -> list[Overview]:
@@ -130,7 +131,7 @@ def coverage_cells(store: FactStore, ledger: Ledger, day: int | None, now_ms: in
 def intact_days(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int, now_ms: int) -> list[IndicatorResult]:
     """The intact rate of each local day that [from_ms, to_ms) touches, for trends; the last one up to now."""
     whole = Window(from_ms, min(to_ms, now_ms))
-    timelines = _equipment_timelines(_Asked(store, ledger, whole, now_ms))
+    timelines = _equipment_timelines(Asked(store, ledger, whole, now_ms))
     target = ledger.target(INTACT_RATE)
     results = []
     for day in days_between(whole.from_ms, whole.to_ms, ledger.site.time_zone):
@@ -143,7 +144,7 @@ def intact_days(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int, now_
 
 def coverage_by_day(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int, now_ms: int) -> list[IndicatorResult]:
     """The area coverage of each local day that [from_ms, to_ms) touches, for trends; the last one up to now."""
-    asked = _Asked(store, ledger, Window(from_ms, min(to_ms, now_ms)), now_ms)
+    asked = Asked(store, ledger, Window(from_ms, min(to_ms, now_ms)), now_ms)
     zone, target = ledger.site.time_zone, ledger.target(COVERAGE)
     results = []
     for day, patrol in zip(days_between(from_ms, asked.window.to_ms, zone), _patrol_days(asked), strict=True):
@@ -157,7 +158,7 @@ def _window(ledger: Ledger, indicator: str, window: AnyWindow, now_ms: int) -> W
     if indicator not in _COMPUTE:
         raise UnknownIndicator(f"there is no indicator {indicator!r}; there are {', '.join(_COMPUTE)}")
     if window is None:
-        window = DEFAULT_WINDOWS[indicator]
+        window = DEFINITIONS[indicator].default_window if indicator in DEFINITIONS else "24h"
     if isinstance(window, str):
         return named_window(window, ledger.site.time_zone, now_ms)
     return window if isinstance(window, Window) else Window(*window)
@@ -167,14 +168,8 @@ def _last_day(now_ms: int) -> tuple[int, int]:
     return now_ms - 24 * 3_600_000, now_ms
 
 
-def _until_now(asked: _Asked) -> Window:
-    """The part of the window about which anything can be known: nothing is known of the future."""
-    end = max(min(asked.window.to_ms, asked.now_ms), asked.window.from_ms)
-    return Window(asked.window.from_ms, end)
-
-
-def _equipment_timelines(asked: _Asked) -> list[Timeline]:
-    ledger, window = asked.ledger, _until_now(asked)
+def _equipment_timelines(asked: Asked) -> list[Timeline]:
+    ledger, window = asked.ledger, asked.until_now
     if window.from_ms >= asked.now_ms:
         return []
     around = facts_window(window, asked.now_ms)
@@ -182,13 +177,13 @@ def _equipment_timelines(asked: _Asked) -> list[Timeline]:
     return [equipment_timeline(devices.get(one.device), lifetime(one, ledger.site), window) for one in ledger.equipment]
 
 
-def _intact_rate(asked: _Asked) -> IndicatorResult:
-    tallies = [tally(timeline) for timeline in _once(asked, _equipment_timelines)]
+def _intact_rate(asked: Asked) -> IndicatorResult:
+    tallies = [tally(timeline) for timeline in once(asked, _equipment_timelines)]
     return intact_rate(tallies, asked.window, asked.ledger.target(INTACT_RATE), asked.now_ms)
 
 
-def _patrol_days(asked: _Asked) -> list[PatrolDay]:
-    ledger, window = asked.ledger, _until_now(asked)
+def _patrol_days(asked: Asked) -> list[PatrolDay]:
+    ledger, window = asked.ledger, asked.until_now
     if window.from_ms >= window.to_ms:
         return []
     robots = asked.store.timelines(ledger, window.from_ms, window.to_ms, [robot.device for robot in ledger.robots])
@@ -203,7 +198,7 @@ def _patrol_days(asked: _Asked) -> list[PatrolDay]:
     return found
 
 
-def _began_ms(asked: _Asked) -> int | None:
+def _began_ms(asked: Asked) -> int | None:
     """When the site was both commissioned and heard of; None while nothing was ever heard of it."""
     site = asked.ledger.site
     heard_ms = asked.store.first_heard_ms(site.id)
@@ -212,16 +207,16 @@ def _began_ms(asked: _Asked) -> int | None:
     return max(heard_ms, date_start(site.commissioned, site.time_zone))
 
 
-def _robot_coverage(asked: _Asked) -> IndicatorResult:
-    return coverage_result(_once(asked, _patrol_days), asked.window, asked.ledger.target(COVERAGE), asked.now_ms)
+def _robot_coverage(asked: Asked) -> IndicatorResult:
+    return coverage_result(once(asked, _patrol_days), asked.window, asked.ledger.target(COVERAGE), asked.now_ms)
 
 
 def _spaces(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int) -> Mapping[str, Timeline]:
-    return store.timelines(ledger, from_ms, to_ms, [one.device for one in ledger.spaces if one.device])
+    return store.timelines(ledger, from_ms, to_ms, [one.sensor for one in ledger.spaces if one.sensor])
 
 
-def _occupancy(asked: _Asked) -> Occupancy:
-    ledger, window = asked.ledger, _until_now(asked)
+def _occupancy(asked: Asked) -> Occupancy:
+    ledger, window = asked.ledger, asked.until_now
     if window.from_ms == window.to_ms:
         moment = min(window.to_ms, asked.now_ms)
         return occupancy_at(ledger.spaces, _spaces(asked.store, ledger, moment - 1, moment), moment)
@@ -229,15 +224,15 @@ def _occupancy(asked: _Asked) -> Occupancy:
     return occupancy_over(ledger.spaces, _spaces(asked.store, ledger, begin, end), window.from_ms, window.to_ms)
 
 
-def _parking(asked: _Asked) -> IndicatorResult:
-    return occupancy_result(_once(asked, _occupancy), asked.window, asked.ledger.target(OCCUPANCY), asked.now_ms)
+def _parking(asked: Asked) -> IndicatorResult:
+    return occupancy_result(once(asked, _occupancy), asked.window, asked.ledger.target(OCCUPANCY), asked.now_ms)
 
 
-def _data_coverage(asked: _Asked) -> IndicatorResult:
+def _data_coverage(asked: Asked) -> IndicatorResult:
     """Known / (known + unknown) time of equipment, spaces, and robots in required hours, pooled."""
-    equipment = sum((tally(timeline) for timeline in _once(asked, _equipment_timelines)), Tally())
-    spaces = _once(asked, _occupancy) if asked.window.from_ms < asked.window.to_ms else Occupancy(0, 0, 0)
-    robots = _once(asked, _patrol_days)
+    equipment = sum((tally(timeline) for timeline in once(asked, _equipment_timelines)), Tally())
+    spaces = once(asked, _occupancy) if asked.window.from_ms < asked.window.to_ms else Occupancy(0, 0, 0)
+    robots = once(asked, _patrol_days)
     lost = sum(day.lost_ms for day in robots)
     known = equipment.up_ms + equipment.down_ms + spaces.known + sum(day.robot_ms for day in robots) - lost
     total = known + equipment.unknown_ms + spaces.unknown + lost
@@ -249,9 +244,11 @@ def _data_coverage(asked: _Asked) -> IndicatorResult:
     )  # fmt: skip
 
 
-_COMPUTE: dict[str, Callable[[_Asked], IndicatorResult]] = {
+_COMPUTE: dict[str, Computation] = {
     INTACT_RATE: _intact_rate,
     COVERAGE: _robot_coverage,
     OCCUPANCY: _parking,
     DATA_COVERAGE: _data_coverage,
+    **PATROL,
+    **ALARMS,
 }
