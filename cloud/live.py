@@ -83,9 +83,9 @@ class LiveDevice:
         """What the robot does."""
         return robot_state(self.values(now_ms))
 
-    def space(self, now_ms: int, ledger: SpaceState | None) -> SpaceState:
-        """Whether the space is free."""
-        return space_state(self.values(now_ms), ledger)
+    def space(self, now_ms: int, ledger: SpaceState | None, point: str | None = None) -> SpaceState:
+        """Whether the space is free; `point` says which one of a bank of sensors watches it."""
+        return space_state(self.values(now_ms), ledger, point)
 
     def judge(self, time_ms: int) -> None:
         """Take the state that the newest values say; `time_ms` is when the last of them came to be."""

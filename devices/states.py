@@ -245,11 +245,11 @@ def robot_state(values: Values) -> RobotState:
     return RobotState.PATROLLING if moving and _held(values, "order_active") else RobotState.IDLE
 
 
-def space_state(values: Values, ledger: SpaceState | None = None) -> SpaceState:
-    """A space by its sensor; what the ledger says (closed, reserved) wins."""
+def space_state(values: Values, ledger: SpaceState | None = None, point: str | None = None) -> SpaceState:
+    """A space by its sensor, or by one `point` of a bank of them; what the ledger says (closed, reserved) wins."""
     if ledger is not None:
         return ledger
-    occupied = _held(values, "occupied")
+    occupied = _held(values, point or "occupied")
     if occupied is None:
         return SpaceState.UNKNOWN
     return SpaceState.OCCUPIED if occupied != 0 else SpaceState.FREE

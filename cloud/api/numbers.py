@@ -158,7 +158,7 @@ class SiteNumbers:
         last = now_ms // _HOUR_MS * _HOUR_MS
         first = last - (hours - 1) * _HOUR_MS
         around = facts_window(Window(first, now_ms), now_ms)
-        devices = [one.device for one in ledger.spaces if one.device]
+        devices = [one.sensor for one in ledger.spaces if one.sensor]
         timelines = self._store.timelines(ledger, *around, devices)
         edges = [*range(first, now_ms, _HOUR_MS), now_ms]
         counted = occupancy_between(ledger.spaces, timelines, edges)

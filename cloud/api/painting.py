@@ -195,7 +195,7 @@ def _space(space: Space, live: LiveSite, now_ms: int) -> SpaceState:
     device = live.devices.get(space.device) if space.device else None
     if device is None:
         return space.ledger_state or SpaceState.UNKNOWN
-    return device.space(now_ms, space.ledger_state)
+    return device.space(now_ms, space.ledger_state, space.point)
 
 
 def _robot(robot: Robot, ledger: Ledger, device: LiveDevice | None, now_ms: int) -> Json:

@@ -19,7 +19,7 @@ from cloud.facts.database import claims, device_days, device_heads, device_infos
 from cloud.facts.days import day_bounds, day_of, days_between
 from cloud.facts.intake import WHOLE_SITE, WIDEN_MARK, day_mark
 from cloud.facts.rows import DeviceFacts, Profiles, Run, load_devices, runs_from
-from cloud.facts.timelines import Carry, Timeline, device_day
+from cloud.facts.timelines import Carry, DeviceDay, Timeline, device_day
 
 DEVICE_DAYS_PER_STEP = 200  # bounds how long a step takes
 DAYS_AHEAD_MAX = 32  # of facts loaded at once
@@ -81,8 +81,8 @@ def has_days_to_compute(connection: sa.Connection, site: str, zone: ZoneInfo, to
     return connection.execute(marked).first() is not None or connection.execute(behind.limit(1)).first() is not None
 
 
-def computed_day(facts: DeviceFacts, carry: Carry, from_ms: int, to_ms: int) -> tuple[Timeline, Carry]:
-    """One local day of a device, and what the next one must know."""
+def computed_day(facts: DeviceFacts, carry: Carry, from_ms: int, to_ms: int) -> DeviceDay:
+    """One local day of a device."""
     columns, confirming = facts.day(carry, from_ms, to_ms)
     return device_day(columns, confirming, facts.described.rules, from_ms, to_ms, faulty=carry.faulty)
 
@@ -95,6 +95,11 @@ def carries_into(connection: sa.Connection, site: str, devices: Sequence[str], d
         )
     )
     return {row.device: _decode_carry(row.carry) for row in found}
+
+
+def sensor(device: str, point: str) -> str:
+    """The name under which the days of one point of a bank of parking sensors are kept."""
+    return f"{device}/{point}"
 
 
 def all_devices(connection: sa.Connection, site: str) -> list[str]:
@@ -191,6 +196,7 @@ def _of_other_zones(connection: sa.Connection, site: str, zone: ZoneInfo) -> lis
 def _forget_other_zones(connection: sa.Connection, site: str, zone: ZoneInfo) -> None:
     for device in _of_other_zones(connection, site, zone):
         connection.execute(sa.delete(device_days).where(device_days.c.site == site, device_days.c.device == device))
+        connection.execute(sa.delete(device_days).where(_spaces_of(site, device)))
         connection.execute(sa.delete(device_heads).where(device_heads.c.site == site, device_heads.c.device == device))
         connection.execute(WIDEN_MARK, day_mark(site, device, 0, (0, 1)))
 
@@ -262,18 +268,33 @@ def _catch_up(
             loaded_to, ahead = min(day + ahead, today), min(ahead * 2, DAYS_AHEAD_MAX)
             window = (day_bounds(day, zone)[0], day_bounds(loaded_to - 1, zone)[1])
             facts = load_devices(connection, site, [work.device], window, known=known, by_epoch=by_epoch)[work.device]
-        timeline, carry = computed_day(facts, carry, *day_bounds(day, zone))
+        computed = computed_day(facts, carry, *day_bounds(day, zone))
+        carry = computed.carry
         body = _encode(carry)
         differs = stored.get(day) != body
-        rows.append({
-            "site": site, "device": work.device, "day": day, "starts": timeline.starts.astype("<i8").tobytes(),
-            "codes": timeline.codes.tobytes(), "carry": body,
-        })  # fmt: skip
+        rows.append(_row(site, work.device, day, computed.timeline, body))
+        rows += [_row(site, sensor(work.device, point), day, space, b"") for point, space in computed.spaces.items()]
     return rows, differs and today in stored
+
+
+def _row(site: str, device: str, day: int, timeline: Timeline, carry: bytes) -> Row:
+    starts = timeline.starts.astype("<i8").tobytes()
+    return {
+        "site": site, "device": device, "day": day, "starts": starts, "codes": timeline.codes.tobytes(), "carry": carry,
+    }  # fmt: skip
+
+
+def _spaces_of(site: str, device: str) -> "sa.ColumnElement[bool]":
+    """Days of the points of a bank: their names begin with that of the device and a slash."""
+    after_slash = chr(ord("/") + 1)
+    name = device_days.c.device
+    return (device_days.c.site == site) & (name >= sensor(device, "")) & (name < device + after_slash)
 
 
 def _write(connection: sa.Connection, site: str, done: _Done, before_ms: int) -> None:
     if done.days:
+        computed = [row["day"] for row in done.days if row["device"] == done.device]
+        connection.execute(sa.delete(device_days).where(_spaces_of(site, done.device), device_days.c.day.in_(computed)))
         connection.execute(_REPLACE_DAY, list(done.days))
     if done.head is not None:
         connection.execute(_REPLACE_HEAD, done.head)

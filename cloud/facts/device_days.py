@@ -7,7 +7,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from cloud.facts.database import device_days, reading
-from cloud.facts.day_work import all_devices, carries_into, computed_day
+from cloud.facts.day_work import all_devices, carries_into, computed_day, sensor
 from cloud.facts.days import day_bounds, day_of
 from cloud.facts.rows import Profiles, load_devices, runs_from
 from cloud.facts.timelines import UNKNOWN, Carry, Timeline, joined
@@ -21,6 +21,7 @@ def device_timelines(
 ) -> dict[str, Timeline]:  # fmt: skip
     """State codes of each device from the beginning of the window's first local day to the window's end.
 
+    A point of a bank of parking sensors is asked for, and answered, as `device/point` (`day_work.sensor`).
     `window` must end at or before now. Past days are as they were last computed (`day_work`), unknown when they were
     not yet. Before a device's first fact it is unknown; devices without any fact are left out. FAULT that is kept in
     silence has the bit `timelines.SILENT`.
@@ -29,19 +30,26 @@ def device_timelines(
     today = day_of(max(to_ms - 1, from_ms), zone)
     first = min(day_of(from_ms, zone), today)
     with reading(engine) as connection:
-        wanted = sorted(all_devices(connection, site) if devices is None else set(devices))
-        past = _stored(connection, site, zone, range(first, today), None if devices is None else wanted)
+        named = sorted(all_devices(connection, site) if devices is None else set(devices))
+        wanted = sorted({name.partition("/")[0] for name in named})
+        past = _stored(connection, site, zone, range(first, today), None if devices is None else named)
         begin, end = day_bounds(today, zone)
         by_epoch = runs_from(connection, site, begin)
         carries = carries_into(connection, site, wanted, today)
         loaded = load_devices(connection, site, wanted, (begin, end), known=known, by_epoch=by_epoch)
-    timelines = {}
+    now = {}
     for device in wanted:
         carry, facts = carries.get(device), loaded[device]
         if carry is None and not facts.blocks and not facts.crossing and device not in past:
             continue
-        now, _ = computed_day(facts, carry or NO_CARRY, begin, end)
-        timelines[device] = joined(list(_gapless([*past.get(device, []), now], day_bounds(first, zone)[0])))
+        computed = computed_day(facts, carry or NO_CARRY, begin, end)
+        now[device] = computed.timeline
+        now.update((sensor(device, point), space) for point, space in computed.spaces.items())
+    timelines = {
+        name: joined(list(_gapless([*past.get(name, []), now[name]], day_bounds(first, zone)[0])))
+        for name in named
+        if name in now
+    }
     return {device: timeline.clipped(int(timeline.starts[0]), to_ms) for device, timeline in timelines.items()}
 
 

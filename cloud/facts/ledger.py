@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from cloud.facts.ledger_equipment import Equipment, equipment_mistakes
-from cloud.facts.ledger_parking import ParkingGroup, Space
+from cloud.facts.ledger_parking import ParkingGroup, Space, space_mistakes
 from cloud.facts.ledger_patrol import Robot, Zone, zone_mistakes
 from cloud.facts.ledger_values import FLOOR_M_MAX, Name, PointM, known_zone
 from devices.document import Mistake, Path_, Section, load_document, parse_document
@@ -95,7 +95,7 @@ class Ledger(Section):
             yield from _twice(kind, "id", [one.id for one in things])
         yield from _twice("floors", "map", [floor.map for floor in self.floors])
         yield from _twice("robots", "device", [one.device for one in self.robots])
-        yield from _twice("spaces", "device", [one.device for one in self.spaces if one.device])
+        yield from space_mistakes(self.spaces)
         yield from self._references()
         yield from equipment_mistakes(self.equipment)
         yield from zone_mistakes(self.zones, {floor.id: (floor.width_m, floor.height_m) for floor in self.floors})

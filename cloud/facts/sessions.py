@@ -44,7 +44,7 @@ def occupancy_over(spaces: Sequence[Space], devices: Mapping[str, Timeline], fro
     """Space-milliseconds in [from_ms, to_ms), flicker shorter than 60 s merged."""
     occupied = free = unknown = 0
     for space in _counted(spaces):
-        timeline = devices.get(space.device) if space.device else None
+        timeline = devices.get(space.sensor) if space.sensor else None
         part = None if timeline is None else debounced(timeline, FLICKER_MS).clipped(from_ms, to_ms)
         known = (part.duration_ms([OCCUPIED]), part.duration_ms([FREE])) if part is not None else (0, 0)
         occupied, free = occupied + known[0], free + known[1]
@@ -60,7 +60,7 @@ def occupancy_between(
     totals = np.zeros((2, len(edges) - 1), np.int64)
     counted = _counted(spaces)
     for space in counted:
-        timeline = devices.get(space.device) if space.device else None
+        timeline = devices.get(space.sensor) if space.sensor else None
         if timeline is None:
             continue
         part = debounced(timeline, FLICKER_MS)
@@ -86,7 +86,7 @@ def _counted(spaces: Sequence[Space]) -> list[Space]:
 
 
 def _code_at(space: Space, devices: Mapping[str, Timeline], time_ms: int) -> int:
-    timeline = devices.get(space.device) if space.device else None
+    timeline = devices.get(space.sensor) if space.sensor else None
     if timeline is None or not timeline.starts[0] <= time_ms <= timeline.end_ms:
         return UNKNOWN
     return timeline.code_at(min(time_ms, timeline.end_ms - 1))[0]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cloud.facts.claims import FrameKey
 from devices.reading import Bytes8, Floats, Int64s
-from devices.states import Counts, EquipmentState, SpaceState
+from devices.states import BANK_STATE_PREFIX, Counts, EquipmentState, SpaceState
 
 EQUIPMENT_STATES = tuple(EquipmentState)  # a code is an index; never reorder, the codes are stored
 UNKNOWN = EQUIPMENT_STATES.index(EquipmentState.UNKNOWN)
@@ -49,6 +49,15 @@ class Carry(msgspec.Struct, frozen=True, array_like=True):
 
     claims: tuple[Carried, ...] = ()
     faulty: bool = False  # the last state that was known is FAULT
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceDay:
+    """One local day of a device. `spaces` are those of a bank of parking sensors, by point, in `SPACE_CODES`."""
+
+    timeline: "Timeline"
+    carry: Carry  # what the next day must know
+    spaces: "Mapping[str, Timeline]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +147,7 @@ def device_day(
     to_ms: int,
     *,
     faulty: bool,
-) -> tuple[Timeline, Carry]:
+) -> DeviceDay:
     """States of a device in [from_ms, to_ms), and what the next day must know.
 
     `claims` hold those of the carry too; `faulty` is the carry's. `rules` are judges with the moment from which each
@@ -147,7 +156,14 @@ def device_day(
     steps, carried = point_steps(claims, confirming, from_ms, to_ms)
     timeline = judged(steps, rules, from_ms, to_ms)
     timeline, faulty = keep_faults(timeline, faulty=faulty)
-    return timeline, Carry(carried, faulty)
+    spaces = {name: _space(found, to_ms) for name, found in sorted(steps.items()) if name.startswith(BANK_STATE_PREFIX)}
+    return DeviceDay(timeline, Carry(carried, faulty), spaces)
+
+
+def _space(occupied: Steps, end_ms: int) -> Timeline:
+    codes = np.where(occupied.values != 0, SPACE_CODES[SpaceState.OCCUPIED], SPACE_CODES[SpaceState.FREE])
+    known = np.where(np.isnan(occupied.values), UNKNOWN, codes).astype(np.uint8)
+    return changes_only(occupied.starts, known, end_ms)
 
 
 def point_steps(
