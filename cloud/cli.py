@@ -74,7 +74,7 @@ def import_ledger_file(
     """Make a ledger document the site's newest version."""
     from cloud.aggregator import Places, server_now_ms
     from cloud.facts.database import open_database
-    from cloud.facts.inputs import import_ledger
+    from cloud.facts.ledgers import import_ledger
 
     with _reporting():
         data_dir.mkdir(parents=True, exist_ok=True)

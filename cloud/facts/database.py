@@ -72,7 +72,7 @@ losses = sa.Table(
 
 ledgers = sa.Table(
     "ledgers", metadata, key("site"), key("version", sa.Integer), big("recorded_ms"), text("actor"),
-    big("valid_from_ms"), text("document"),
+    big("valid_from_ms"), text("document"), text("reason"),
 )  # fmt: skip
 
 # --- derived --------------------------------------------------------------------------------------------

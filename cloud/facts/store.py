@@ -3,7 +3,7 @@
 Everything here blocks (SQLite); safe to call from several threads.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from time import monotonic
 
@@ -16,8 +16,8 @@ from cloud.facts.database import reading
 from cloud.facts.day_work import has_days_to_compute, step_days
 from cloud.facts.days import day_bounds, day_of, days_between
 from cloud.facts.device_days import device_timelines
-from cloud.facts.inputs import current_ledger, ledger_version, sites_with_ledger
 from cloud.facts.ledger import Ledger
+from cloud.facts.ledgers import LedgerVersion, ledger_version, parsed_versions, sites_with_ledger
 from cloud.facts.rows import Profiles, first_run_ms
 from cloud.facts.timelines import Timeline
 
@@ -35,7 +35,7 @@ class FactStore:
         self._deriving = Lock()
         self.profiles = Profiles()
         self._plans = Plans()
-        self._ledgers: dict[str, tuple[int, Ledger]] = {}
+        self._ledgers: dict[str, tuple[int, tuple[LedgerVersion, ...]]] = {}
         self._lock = Lock()
 
     def sites(self) -> list[Ledger]:
@@ -46,17 +46,33 @@ class FactStore:
 
     def ledger(self, site: str) -> Ledger | None:
         """The newest ledger of a site, the same object while there is no newer one; None for an unknown site."""
+        versions = self.ledgers(site)
+        return max(versions, key=lambda one: one.version).ledger if versions else None
+
+    def ledgers(self, site: str) -> Sequence[LedgerVersion]:
+        """The versions of a site's ledger that hold one after the other, by the time from which each does.
+
+        The same objects while there is no newer one; empty for an unknown site.
+        """
         with reading(self.engine) as connection:
-            version = ledger_version(connection, site)
+            newest = ledger_version(connection, site)
             with self._lock:
-                known = self._ledgers.get(site)
-            if known is not None and known[0] == version:
+                known = self._ledgers.get(site, (0, ()))
+            if known[0] == newest:
                 return known[1]
-            ledger = current_ledger(connection, site)
-        if ledger is not None:
-            with self._lock:
-                self._ledgers[site] = version, ledger
-        return ledger
+            versions = parsed_versions(connection, site, known[1])
+        with self._lock:
+            self._ledgers[site] = newest, versions
+        return versions
+
+    def ledger_on(self, site: str, day: int) -> Ledger | None:
+        """The ledger that holds at the end of a local day (its ordinal); what came before the first is read by it."""
+        versions = self.ledgers(site)
+        if not versions:
+            return None
+        end_ms = day_bounds(day, versions[-1].ledger.site.time_zone)[1]
+        held = [one for one in versions if one.valid_from_ms < end_ms]
+        return (held or versions)[-1 if held else 0].ledger
 
     def timelines(
         self, ledger: Ledger, from_ms: int, to_ms: int, devices: Iterable[str] | None = None

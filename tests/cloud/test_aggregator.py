@@ -11,7 +11,7 @@ import pytest
 
 from cloud.aggregator import Aggregator, InUse, Places, owning, rebuild
 from cloud.facts.database import open_database
-from cloud.facts.inputs import import_ledger
+from cloud.facts.ledgers import import_ledger
 from cloud.facts.progress import frames_set_aside
 from cloud.history.embedded import EmbeddedHistory
 from cloud.history.store import Row

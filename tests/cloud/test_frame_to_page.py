@@ -11,7 +11,7 @@ import httpx
 
 from cloud.aggregator import Aggregator, Places
 from cloud.api.picture import Json
-from cloud.facts.inputs import import_ledger
+from cloud.facts.ledgers import import_ledger
 from devices.columns import Numbers
 from devices.frame import Content
 from devices.reading import Series

@@ -14,8 +14,8 @@ from cloud.alerts.watch import SiteWatch
 from cloud.api.numbers import SiteNumbers, UnknownSite
 from cloud.api.painting import indicator_json, paint
 from cloud.facts.claims import facts_of
-from cloud.facts.inputs import import_ledger
 from cloud.facts.intake import store_facts
+from cloud.facts.ledgers import import_ledger
 from cloud.facts.progress import storing
 from cloud.facts.store import FactStore
 from cloud.indicators.definition import UnknownIndicator

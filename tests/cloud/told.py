@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from cloud.facts.claims import facts_of
 from cloud.facts.database import open_database, writing
-from cloud.facts.inputs import import_ledger
 from cloud.facts.intake import store_facts
 from cloud.facts.ledger import Ledger
+from cloud.facts.ledgers import import_ledger
 from cloud.facts.store import FactStore
 from devices.columns import Confirmations, Numbers, Poses
 from devices.frame import Content, Frame, Header, Origin
