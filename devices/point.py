@@ -17,7 +17,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def _duration(value: object) -> object:
+def duration_seconds(value: object) -> object:
+    """A duration like `500ms` or `1h` in seconds; anything else unchanged. Raises ValueError."""
     if isinstance(value, str):
         match = _DURATION.fullmatch(value)
         if match is None:
@@ -29,8 +30,8 @@ def _duration(value: object) -> object:
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$")]
 PointId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=366 * 86400)]
-Hold = Annotated[int, BeforeValidator(_duration), Field(ge=1, le=366 * 86400)]
+Duration = Annotated[float, BeforeValidator(duration_seconds), Field(gt=0, le=366 * 86400)]
+Hold = Annotated[int, BeforeValidator(duration_seconds), Field(ge=1, le=366 * 86400)]
 
 
 class Function(StrEnum):
