@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from cloud.facts.ledger_equipment import Equipment, equipment_mistakes
 from cloud.facts.ledger_parking import ParkingGroup, Space, space_mistakes
-from cloud.facts.ledger_patrol import Robot, Zone, zone_mistakes
+from cloud.facts.ledger_patrol import Checkpoint, Gps, NoGo, Robot, Zone, patrol_mistakes, zone_mistakes
 from cloud.facts.ledger_values import FLOOR_M_MAX, Name, PointM, known_zone
 from devices.document import Mistake, Path_, Section, load_document, parse_document
 from devices.point import Id
@@ -55,6 +55,7 @@ class Floor(Section):
     height_m: float = Field(gt=0, le=FLOOR_M_MAX)
     walls: tuple[Annotated[tuple[PointM, ...], Field(max_length=10_000)], ...] = Field(default=(), max_length=10_000)
     cell_m: Annotated[float, AfterValidator(_cell)] = 0.5  # 1 m outdoors
+    gps: Gps | None = None  # outdoors, where robots tell their position on WGS 84
 
 
 class Ledger(Section):
@@ -67,6 +68,8 @@ class Ledger(Section):
     spaces: tuple[Space, ...] = Field(default=(), max_length=THINGS_MAX)
     robots: tuple[Robot, ...] = Field(default=(), max_length=1_000)
     zones: tuple[Zone, ...] = Field(default=(), max_length=5_000)
+    no_go: tuple[NoGo, ...] = Field(default=(), max_length=5_000)
+    checkpoints: tuple[Checkpoint, ...] = Field(default=(), max_length=5_000)
     targets: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
 
     def target(self, indicator: str) -> Fraction | None:
@@ -87,9 +90,10 @@ class Ledger(Section):
 
     def mistakes(self) -> Iterable[Mistake]:
         """What single values cannot show."""
-        kinds: dict[str, Sequence[Floor | Equipment | ParkingGroup | Space | Robot | Zone]] = {
+        kinds: dict[str, Sequence[Floor | Equipment | ParkingGroup | Space | Robot | Zone | NoGo | Checkpoint]] = {
             "floors": self.floors, "equipment": self.equipment, "parking": self.parking,
-            "spaces": self.spaces, "robots": self.robots, "zones": self.zones,
+            "spaces": self.spaces, "robots": self.robots, "zones": self.zones, "no_go": self.no_go,
+            "checkpoints": self.checkpoints,
         }  # fmt: skip
         for kind, things in kinds.items():
             yield from _twice(kind, "id", [one.id for one in things])
@@ -98,7 +102,9 @@ class Ledger(Section):
         yield from space_mistakes(self.spaces)
         yield from self._references()
         yield from equipment_mistakes(self.equipment)
-        yield from zone_mistakes(self.zones, {floor.id: (floor.width_m, floor.height_m) for floor in self.floors})
+        sizes_m = {floor.id: (floor.width_m, floor.height_m) for floor in self.floors}
+        yield from zone_mistakes(self.zones, sizes_m)
+        yield from patrol_mistakes(self.zones, self.robots, self.no_go, self.checkpoints, sizes_m)
 
     def _references(self) -> Iterable[Mistake]:
         floors = {floor.id for floor in self.floors}
