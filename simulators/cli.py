@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -153,6 +154,58 @@ def control_command(
     except GatehouseError as error:
         typer.echo(f"gatehouse sim do: {error}", err=True)
         raise typer.Exit(EXIT_UNREACHABLE if isinstance(error, LinkDown) else EXIT_FAILURE) from error
+
+
+Share = Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of messages, 0 to 1.")]
+
+
+class Which(StrEnum):
+    """Which messages meet the faults."""
+
+    ANSWERS = "answers"
+    REQUESTS = "requests"
+    BOTH = "both"
+
+
+@app.command()
+def faults(
+    *,
+    to: Annotated[str, typer.Option(help="HOST:PORT of the server that clients shall reach through this.")],
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any.")] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    protocol: Annotated[str, typer.Option(help="raw | modbus | mqtt | http: what counts as one message.")] = "raw",
+    seed: Seed = 7,
+    on: Annotated[Which, typer.Option(help="Which messages meet the faults.")] = Which.ANSWERS,
+    drop: Share = 0.0,
+    duplicate: Share = 0.0,
+    truncate: Share = 0.0,
+    reorder: Share = 0.0,
+    reset: Share = 0.0,
+    late: Share = 0.0,
+    refuse: Share = 0.0,
+    lose_ack: Share = 0.0,
+    delay_s: Annotated[float, typer.Option(help="Each message waits from 0 to this.", min=0)] = 0.0,
+    late_s: Annotated[float, typer.Option(help="How late a late one is.", min=0)] = 2.0,
+    status: Annotated[int, typer.Option(help="What a refused HTTP request is told.", min=400, max=599)] = 500,
+    bandwidth_bytes_s: Annotated[float | None, typer.Option(help="Of each direction, shared by all.", min=1)] = None,
+) -> None:
+    """A wire that misbehaves, between any two parts: drops, delays, truncates, doubles, resets, limits bandwidth."""
+    from simulators.faults import NO_FAULTS, FaultProxy, Faults, run_fault_proxy
+    from simulators.wires import Protocol
+
+    name, _, number = to.rpartition(":")
+    try:
+        chosen = Faults(
+            drop=drop, duplicate=duplicate, truncate=truncate, reorder=reorder, reset=reset, late=late, refuse=refuse,
+            lose_ack=lose_ack, delay_s=delay_s, late_s=late_s, status=status,
+        )  # fmt: skip
+        proxy = FaultProxy(name, int(number), Protocol(protocol), seed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    proxy.requests = NO_FAULTS if on is Which.ANSWERS else chosen
+    proxy.answers = NO_FAULTS if on is Which.REQUESTS else chosen
+    proxy.bandwidth_bytes_s, proxy.listen_port = bandwidth_bytes_s, port
+    run_until_signal(run_fault_proxy(proxy, host))
 
 
 replay = typer.Typer(no_args_is_help=True, help="Play recordings of real devices over the real protocols.")
