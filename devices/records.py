@@ -1,4 +1,4 @@
-"""What a frame says besides values: link changes, inventory, profiles, clock fixes, losses.
+"""What a frame says besides values: link changes, inventory, profiles, clock fixes, losses, local alerts.
 
 Times are Unix ms UTC. Every record is immutable and compares by value.
 """
@@ -51,13 +51,17 @@ class ProfileText(msgspec.Struct, frozen=True, tag="profile", array_like=True):
 
 
 class ClockFix(msgspec.Struct, frozen=True, tag="fix", array_like=True):
-    """What time it really was at one moment of an untrusted clock run."""
+    """What time it really was at one moment of a clock run, and what the run's clock showed then.
+
+    `utc_ms - shown_ms` puts every time of that run right. `shown_ms` is None from gateways that did not say it yet.
+    """
 
     run: bytes
     monotonic_ms: int
     utc_ms: int
     uncertainty_ms: int
     source: str  # "ntp" or "cloud"
+    shown_ms: int | None = None
 
 
 class LossReason(StrEnum):
@@ -88,4 +92,20 @@ class Loss(msgspec.Struct, frozen=True, tag="loss", array_like=True):
     series: tuple[str, ...] = ()
 
 
-Record = Link | Inventory | ProfileText | ClockFix | Loss
+class LocalAlert(msgspec.Struct, frozen=True, tag="alert", array_like=True):
+    """A rule that the gateway judged by itself became true of a device, or ceased to be.
+
+    `thing` is the device; the cloud knows which equipment that is. `since_ms` is when the condition truly began or
+    ended, not when its delay did. Repeated in keyframes while it is active.
+    """
+
+    rule: str
+    thing: str
+    condition: str  # "active" or "cleared"
+    severity: str  # yellow, orange or red
+    since_ms: int
+    parameters: tuple[tuple[str, str], ...] = ()  # for the rule's sentence: (name, value)
+    latched: bool = False
+
+
+Record = Link | Inventory | ProfileText | ClockFix | Loss | LocalAlert
