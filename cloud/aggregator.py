@@ -40,6 +40,7 @@ from cloud.history.store import HistoryWriter
 from cloud.ingest.admission import Admission
 from cloud.ingest.gateways import GatewayRegister
 from cloud.ingest.identities import Identities
+from cloud.ingest.integrity import IntegrityRecord
 from cloud.ingest.log_segments import SegmentLog
 from cloud.ingest.receive import receiving
 from cloud.ingest.tokens import Tokens
@@ -102,6 +103,11 @@ class Places:
         return self.root / "gateways.sqlite"
 
     @property
+    def integrity(self) -> Path:
+        """What was found that no honest gateway does."""
+        return self.root / "integrity.sqlite"
+
+    @property
     def facts(self) -> Path:
         """Facts, inputs and records."""
         return self.root / "facts.sqlite"
@@ -150,7 +156,8 @@ class Aggregator:
         self.keys = GatewayRegister(places.gateways)
         self.facts = open_database(places.facts)
         self.live = LiveState()
-        self.admission = Admission(self.log, self.keys, Identities.of_log(self.log), server_now_ms)
+        self.integrity = IntegrityRecord(places.integrity)
+        self.admission = Admission(self.log, self.keys, Identities.of_log(self.log), server_now_ms, self.integrity)
         self.processor = Processor(self.log, self.keys, self.facts)
         self.processor.listen(self.live.frames_arrived)
         self.processor.listen(self._account_for_losses)
@@ -238,6 +245,7 @@ class Aggregator:
             writer.close()
         self.facts.dispose()
         self.keys.close()
+        self.integrity.close()
         self.log.close()
 
 

@@ -7,13 +7,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import structlog
 
 from cloud.ingest.gateways import Gateway, GatewayKeys
 from cloud.ingest.identities import Identities, Known, identity_of, stranger_hash
+from cloud.ingest.integrity import Finding, IntegrityKind, IntegrityRecord
 from cloud.ingest.log import FrameLog, Received
-from devices.errors import DamagedFrame, UnknownVersion, WrongSignature
-from devices.frame import Identity, SealedFrame, open_frame, verify_frame
+from cloud.ingest.trails import Suspicion, fork_of
+from devices.errors import DamagedFrame, StorageUnavailable, UnknownVersion, WrongSignature
+from devices.frame import Header, Identity, SealedFrame, open_frame, verify_frame
 from devices.instants import format_instant
 from devices.reading import Lane
 from devices.receipt import FrameResult, Receipt, Status
@@ -45,21 +48,32 @@ class _Sorted:
 
     results: list[FrameResult] = field(default_factory=list)
     store: list[Received] = field(default_factory=list)
-    stored: list[tuple[Identity, bytes]] = field(default_factory=list)
+    stored: list[SealedFrame] = field(default_factory=list)
     strangers: list[bytes] = field(default_factory=list)
     quarantine: list[Received] = field(default_factory=list)
     forks: list[tuple[Identity, bytes]] = field(default_factory=list)
+    suspicions: list[Suspicion] = field(default_factory=list)
     touched: set[tuple[Lane, bytes]] = field(default_factory=set)
 
 
 class Admission:
     """Takes the frames of gateways that proved who they are."""
 
-    def __init__(self, log: FrameLog, keys: GatewayKeys, identities: Identities, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        log: FrameLog,
+        keys: GatewayKeys,
+        identities: Identities,
+        now_ms: Callable[[], int],
+        integrity: IntegrityRecord | None = None,
+    ) -> None:
         self._log = log
         self._keys = keys
         self._identities = identities
         self._now_ms = now_ms
+        self._integrity = integrity
+        for suspicion in identities.suspicions:  # what a crash kept from being noted; the rest is known there
+            self._note(suspicion)
         self._turns: dict[str, asyncio.Lock] = {}
         self.seen: dict[str, Seen] = {}
 
@@ -87,10 +101,12 @@ class Admission:
             for identity, digest in found.forks:
                 self._identities.add_fork(identity, digest)
             await self._log.append(found.store)
-            for identity, digest in found.stored:
-                self._identities.add(identity, digest)
+            for sealed in found.stored:
+                found.suspicions += self._identities.add(sealed.header, sealed.hash)
             for digest in found.strangers:
                 self._identities.add_stranger(digest)
+        if found.suspicions:
+            await asyncio.to_thread(self._note_all, found.suspicions)
         if any(result.status.is_final for result in found.results):
             seen.frame_ms = now_ms
         return self._receipt(tuple(found.results), gateway.id, found.touched)
@@ -104,6 +120,25 @@ class Admission:
         lanes = self._identities.states(gateway, only)
         return Receipt(format_instant(self._now_ms()), self._log.log_id, results, lanes)
 
+    def _note_all(self, suspicions: Sequence[Suspicion]) -> None:
+        for suspicion in suspicions:
+            self._note(suspicion)
+
+    def _note(self, suspicion: Suspicion) -> None:
+        """Keep a finding. The frames are stored already, so a record that cannot be written fails no request."""
+        header = suspicion.header
+        gateway = self._keys.get(header.gateway)
+        if gateway is None or self._integrity is None:
+            _log.error("integrity", kind=str(suspicion.kind), gateway=header.gateway, detail=suspicion.detail)
+            return
+        finding = Finding(
+            gateway.site, header.gateway, suspicion.kind, str(header.lane), header.epoch, header.seq, suspicion.detail
+        )
+        try:
+            self._integrity.note(finding, self._now_ms())
+        except StorageUnavailable as error:
+            _log.error("integrity", kind=str(suspicion.kind), gateway=header.gateway, reason=str(error))
+
     def _sort(self, gateway: str, checked: Sequence[Checked], now_ms: int) -> _Sorted:
         found = _Sorted()
         here: dict[Identity, bytes] = {}
@@ -113,6 +148,8 @@ class Admission:
                     "frame not taken", gateway=gateway, status=frame.refusal.status, reason=frame.refusal.reason
                 )
                 found.results.append(frame.refusal)
+                if frame.sealed is not None and frame.refusal.status is Status.REFUSED:
+                    found.suspicions.append(_wrong(gateway, frame.sealed.header, frame.refusal.reason))
             elif frame.sealed is None:
                 self._sort_stranger(gateway, frame.data, now_ms, found)
             else:
@@ -138,15 +175,15 @@ class Admission:
         if known is Known.NEW:
             here[identity] = sealed.hash
             found.store.append(received)
-            found.stored.append((identity, sealed.hash))
+            found.stored.append(sealed)
             found.results.append(_result(sealed, Status.STORED))
         elif known is Known.DUPLICATE:
             found.results.append(_result(sealed, Status.DUPLICATE))
         else:
             if not self._identities.knows_fork(identity, sealed.hash):
-                _log.error("fork", gateway=identity.gateway, lane=str(identity.lane), seq=identity.seq)
                 found.quarantine.append(received)
                 found.forks.append((identity, sealed.hash))
+                found.suspicions.append(fork_of(sealed.header, sealed.hash))
             found.results.append(_result(sealed, Status.FORK, "another frame was stored under this identity"))
 
 
@@ -175,6 +212,11 @@ def _check(gateway: Gateway, data: bytes, now_ms: int) -> Checked:
             return Checked(data, sealed, _result(sealed, Status.RETRY, str(error)))
         return _refused(data, sealed, str(error))
     return Checked(data, sealed, None)
+
+
+def _wrong(sender: str, header: Header, reason: str) -> Suspicion:
+    """Who sent a frame is to blame, whatever gateway it names."""
+    return Suspicion(IntegrityKind.WRONG_SIGNATURE, msgspec.structs.replace(header, gateway=sender), reason)
 
 
 def _refused(data: bytes, sealed: SealedFrame, reason: str) -> Checked:

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Self
 
 from cloud.ingest.log import FIRST_POSITION, FrameLog, LogEntry
+from cloud.ingest.trails import PREFIX_BYTES, Suspicion, Trails, fork_of
 from devices.errors import FrameError, UnknownVersion
 from devices.frame import Header, Identity, open_frame
 from devices.reading import Lane
@@ -18,7 +19,7 @@ from devices.receipt import LaneState
 from devices.sequences import SeqRanges
 
 GAPS_LISTED_MAX = 100  # of one epoch in a Receipt
-PREFIX_BYTES = 8  # two different frames of one identity share this much of a SHA-256 once in 2**64
+# Of each hash PREFIX_BYTES are kept: two different frames of one identity share 8 bytes of a SHA-256 once in 2**64.
 SCAN_FRAMES = 1_000  # read at once while rebuilding
 _PAGE = 1024  # sequence numbers in a page: 8 KiB
 
@@ -41,6 +42,9 @@ class _Epoch:
         page = self.pages.get(seq // _PAGE)
         return page[seq % _PAGE] if page else 0
 
+    def stored_prefix(self, seq: int) -> int | None:
+        return self.prefix(seq) if seq in self.seqs else None
+
     def add(self, seq: int, prefix: int) -> None:
         page = self.pages.get(seq // _PAGE)
         if page is None:
@@ -57,6 +61,8 @@ class Identities:
         self._gateways: dict[str, dict[tuple[Lane, bytes], _Epoch]] = {}
         self._forks: set[tuple[Identity, int]] = set()
         self._strangers: set[int] = set()  # frames of newer formats: their identity cannot be read
+        self._trails = Trails()
+        self.suspicions: list[Suspicion] = []  # what the log itself shows, for whoever opened it
 
     @classmethod
     def of_log(cls, log: FrameLog) -> Self:
@@ -70,6 +76,7 @@ class Identities:
             for entry in entries:
                 sealed = open_frame(entry.data)
                 self.add_fork(identity_of(sealed.header), sealed.hash)
+                self.suspicions.append(fork_of(sealed.header, sealed.hash))
             after = entries[-1].position
         return self
 
@@ -80,12 +87,16 @@ class Identities:
             return Known.NEW
         return Known.DUPLICATE if epoch.prefix(identity.seq) == _prefix(digest) else Known.FORK
 
-    def add(self, identity: Identity, digest: bytes) -> None:
-        """Take note of a stored frame. The first one under an identity counts."""
-        lanes = self._gateways.setdefault(identity.gateway, {})
-        epoch = lanes.setdefault((identity.lane, identity.epoch), _Epoch())
-        if identity.seq not in epoch.seqs:
-            epoch.add(identity.seq, _prefix(digest))
+    def add(self, header: Header, digest: bytes) -> list[Suspicion]:
+        """Take note of a stored frame; what it contradicts. The first one under an identity counts."""
+        lanes = self._gateways.setdefault(header.gateway, {})
+        epoch = lanes.setdefault((header.lane, header.epoch), _Epoch())
+        if header.seq in epoch.seqs:
+            return []
+        prefix = _prefix(digest)
+        found = self._trails.follow(header, prefix, epoch.stored_prefix)
+        epoch.add(header.seq, prefix)
+        return found
 
     def account_for(self, gateway: str, lane: Lane, epoch: bytes, first_seq: int, last_seq: int) -> None:
         """Take note of a loss record: these frames will never come, so no Receipt asks for them any more."""
@@ -122,7 +133,7 @@ class Identities:
         except FrameError:
             return  # the segment's checksum held, so it was stored like this; the processor sets it aside
         else:
-            self.add(identity_of(sealed.header), sealed.hash)
+            self.suspicions += self.add(sealed.header, sealed.hash)
 
 
 def identity_of(header: Header) -> Identity:

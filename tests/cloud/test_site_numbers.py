@@ -145,7 +145,7 @@ def test_what_is_watched_follows_the_ledger(world: World, tmp_path: Path) -> Non
     watch.refresh()
     before = watch.equipment(SITE)
     unheard = watch.gateways(SITE)
-    identities.add(story()[0].identity, bytes(32))
+    identities.add(story()[0].header, bytes(32))
     watch.refresh()
     same = watch.equipment(SITE)
     import_ledger(world.database, LEDGER.replace("criticality: A", "criticality: B"), "l", actor="t", now_ms=NOW_MS)
