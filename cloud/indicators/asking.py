@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from cloud.facts.ledger import Ledger
 from cloud.facts.store import FactStore
 from cloud.indicators.definition import IndicatorResult, Window
+from cloud.indicators.policy import DEFAULT_POLICY, IndicatorPolicy
 
 _Found = TypeVar("_Found")
 
@@ -24,6 +25,12 @@ class Asked:
     window: Window
     now_ms: int
     known: dict[object, Any] = field(default_factory=dict)  # what was looked up for this question already
+    policy: IndicatorPolicy = DEFAULT_POLICY
+    members: frozenset[str] | None = None  # ids of the things of one group; None: all of the site
+
+    def counts(self, thing: str) -> bool:
+        """Whether a thing belongs to what is asked about."""
+        return self.members is None or thing in self.members
 
     @property
     def until_now(self) -> Window:
@@ -36,7 +43,10 @@ Computation = Callable[[Asked], IndicatorResult]
 
 
 def once(asked: Asked, look: Callable[[Asked], _Found]) -> _Found:
-    """What a look at the facts finds; several indicators of one question share it."""
+    """What a look at the facts finds; several indicators of one question share it, and so do the groups of a site.
+
+    So a look takes in the whole site; whoever uses it leaves out what `asked.counts` does not.
+    """
     key = (look, asked.window)
     if key not in asked.known:
         asked.known[key] = look(asked)

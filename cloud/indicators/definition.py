@@ -103,7 +103,8 @@ class IndicatorResult:
     target_version: str = "default"
     inputs: tuple[FrameRange, ...] = ()
     group: tuple[str, str] | None = None  # what it is of, when it was asked `by` something: ("class", "lift")
-    details: Mapping[str, int | str | None] = field(default_factory=dict)  # beside the number: open failures, peak
+    parts: Mapping[str, int] = field(default_factory=dict)  # sums that the number is made of; those of sites add up
+    details: Mapping[str, int | str | None] = field(default_factory=dict)  # beside the number: peak, open failures
 
 
 def ratio(numerator: int, denominator: int) -> Fraction | None:

@@ -51,6 +51,9 @@ class Tally:
             self.excluded_ms + other.excluded_ms,
         )  # fmt: skip
 
+    def __mul__(self, weight: int) -> "Tally":
+        return Tally(self.up_ms * weight, self.down_ms * weight, self.unknown_ms * weight, self.excluded_ms * weight)
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:

@@ -1,0 +1,51 @@
+"""The equipment that a question is about: the states of each, and what they count as. One look serves all indicators.
+
+The same intervals feed a number and its explanation.
+"""
+
+from dataclasses import dataclass
+
+from cloud.facts.ledger_equipment import Equipment
+from cloud.facts.timelines import UNKNOWN, Timeline
+from cloud.indicators.asking import Asked, once
+from cloud.indicators.equipment import Tally, equipment_timeline, facts_window, lifetime, tally
+from cloud.indicators.policy import IndicatorPolicy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """An equipment and its states in the part of the window in which it was in the ledger."""
+
+    equipment: Equipment
+    timeline: Timeline
+    device: Timeline | None  # of its device, as far as was looked; None: nothing was ever heard of it
+    tally: Tally
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anything was known of it at any time of the window."""
+        return bool((self.timeline.codes != UNKNOWN).any())
+
+
+def all_equipment(asked: Asked) -> list[Counted]:
+    """Every equipment of the site, also those that had no part in the window (their timeline is empty)."""
+    ledger, window = asked.ledger, asked.until_now
+    if window.from_ms >= asked.now_ms:
+        return []
+    around = facts_window(window, asked.now_ms)
+    devices = asked.store.timelines(ledger, *around, [one.device for one in ledger.equipment])
+    counted = []
+    for one in ledger.equipment:
+        timeline = equipment_timeline(devices.get(one.device), lifetime(one, ledger.site), window)
+        counted.append(Counted(one, timeline, devices.get(one.device), tally(timeline)))
+    return counted
+
+
+def chosen_equipment(asked: Asked) -> list[Counted]:
+    """The equipment that is asked about, with the states that count."""
+    return [one for one in once(asked, all_equipment) if asked.counts(one.equipment.id)]
+
+
+def pooled(counted: list[Counted], policy: IndicatorPolicy) -> Tally:
+    """Sum of times, each equipment with its weight (domain.md 1.3)."""
+    return sum((one.tally * policy.weights.of(one.equipment.criticality) for one in counted), Tally())
