@@ -1,7 +1,6 @@
-"""Runs the rules over what each site is like now, and carries out what people do with alerts.
+"""Runs the rules over what each site is like now. What becomes of an alert is the book's matter.
 
-A site is evaluated when frames of it arrive and whenever a delay ends. A change takes effect in memory only
-after it is stored, so a process that dies on any line finds, at its next start, either all of it or nothing.
+A site is evaluated when frames of it arrive and whenever a delay ends.
 """
 
 import asyncio
@@ -12,22 +11,12 @@ from typing import Protocol
 
 import structlog
 
-from cloud.alerts.lifecycle import (
-    HOLD_MS,
-    Acknowledged,
-    Alert,
-    Cleared,
-    Entry,
-    Event,
-    Key,
-    Machine,
-    Passed,
-    Raised,
-    Resolved,
-    step,
-)
+from cloud.alerts.alert import CLOUD, Alert, Key, terms_of
+from cloud.alerts.book import AlertBook
+from cloud.alerts.handling import Acknowledged, Resolved
+from cloud.alerts.lifecycle import Cleared, Event, Passed, Raised
 from cloud.alerts.rules import DEFAULT_RULES, EquipmentState, GatewaySilent, Rule
-from cloud.alerts.store import AlertStore, VersionMismatch
+from cloud.alerts.store import AlertStore
 from cloud.live import LiveState
 from devices import conditions
 from devices.conditions import Condition
@@ -65,7 +54,7 @@ class Watch(Protocol):
 
 
 class AlertEngine:
-    """All alerts of this process. Belongs to one event loop; the store is called in threads."""
+    """The rules of this process, and the book of their alerts. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -81,29 +70,26 @@ class AlertEngine:
         self._now = now
         self._rules = {rule.id: rule for rule in rules}
         self._started_ms = now()
-        self._alerts: dict[Key, Alert] = {}
+        self.book = AlertBook(store, now)
         self._conditions: dict[Key, Condition] = {}
         self._plans: dict[str, tuple[object, list[tuple[Rule, Key, str]]]] = {}
         self._due: set[str] = set()
         self._wake = asyncio.Event()
-        self._writing = asyncio.Lock()
-        self._listeners: list[Callable[[Alert], None]] = []
         live.listen(self._frames_taken)
 
     def listen(self, listener: Callable[[Alert], None]) -> None:
         """Call `listener` with each alert after it changed."""
-        self._listeners.append(listener)
+        self.book.listen(listener)
 
     def open_alerts(self, site: str) -> list[Alert]:
         """Give the open alerts of a site, worst first, then newest."""
-        found = [alert for key, alert in self._alerts.items() if key.site == site and alert.is_open]
-        return sorted(found, key=lambda alert: (-alert.severity.rank, -alert.opened_ms, alert.id))
+        return self.book.open_alerts(site)
 
     async def load(self) -> None:
         """Take up what the last process left. Before this nothing may be evaluated."""
         await asyncio.to_thread(self._watch.refresh)
-        for alert in await asyncio.to_thread(self._store.standing, self._now() - HOLD_MS):
-            self._remember(alert)
+        for alert in await self.book.load():
+            self._take_up(alert)
         self._due.update(self._watch.sites())
 
     async def run(self) -> None:
@@ -162,11 +148,11 @@ class AlertEngine:
 
     async def acknowledge(self, alert: Alert, event: Acknowledged, version: int | None = None) -> Alert:
         """Acknowledge. Raises AlreadyAcknowledged, AlreadyResolved, VersionMismatch (of If-Match)."""
-        return await self._handle(alert, event, version)
+        return await self.book.handle(alert, event, version)
 
     async def resolve(self, alert: Alert, event: Resolved, version: int | None = None) -> Alert:
         """Resolve. Raises ConditionActive, AlreadyResolved, VersionMismatch."""
-        return await self._handle(alert, event, version)
+        return await self.book.handle(alert, event, version)
 
     async def record_passed(self, site: str, spans: Mapping[str, Sequence[tuple[int, int]]]) -> int:
         """Put into the record what was over before anybody here could know, and count it.
@@ -174,7 +160,7 @@ class AlertEngine:
         `spans` are stretches of FAULT [from, to) in Unix ms UTC by equipment, as the facts know them. Those that
         an alert covers already are left alone, so this can be called again with the same spans.
         """
-        now_ms, added = self._now(), 0
+        added = 0
         for rule, key, _ in self._plan(site):
             ended = [span for span in spans.get(key.thing, ()) if span[1] - span[0] >= rule.delays.on_ms]
             if not ended or not isinstance(rule.when, EquipmentState):
@@ -183,10 +169,8 @@ class AlertEngine:
             for from_ms, to_ms in ended:
                 if any(_covers(alert, from_ms, to_ms) for alert in known):
                     continue
-                event = Passed(from_ms, to_ms, _parameters(key, from_ms))
-                passed, entries = step(rule, key, None, event, now_ms)
-                if passed is not None and await self._store_passed(passed, entries):
-                    added += 1
+                event = Passed(key, terms_of(rule), from_ms, to_ms, _parameters(key, from_ms))
+                added += await self.book.record(event)
         return added
 
     def _frames_taken(self, site: str) -> None:
@@ -242,52 +226,13 @@ class AlertEngine:
             self._conditions[key] = after
             return
         began_ms = after.since_ms
-        event: Event = Raised(began_ms, _parameters(key, began_ms)) if after.active else Cleared(began_ms)
-        async with self._writing:
-            await self._apply(rule, key, event)
+        terms, parameters = terms_of(rule), _parameters(key, began_ms)
+        event: Event = Raised(key, terms, began_ms, parameters) if after.active else Cleared(began_ms)
+        await self.book.apply([(key, event)])
         self._conditions[key] = after
 
-    async def _handle(self, alert: Alert, event: Acknowledged | Resolved, version: int | None) -> Alert:
-        async with self._writing:
-            current = self._alerts.get(alert.key)
-            if current is None or current.id != alert.id:
-                self._alerts[alert.key] = current = alert
-            if version is not None and version != current.version:
-                raise VersionMismatch(f"The alert is at version {current.version}, not {version}.")
-            rule = self._rules.get(alert.key.rule) or _rule_of(alert)
-            await self._apply(rule, alert.key, event)
-            return self._alerts[alert.key]
-
-    async def _apply(self, rule: Rule, key: Key, event: Event) -> None:
-        alert, entries = step(rule, key, self._alerts.get(key), event, self._now())
-        if alert is None or not entries:
-            return
-        try:
-            await asyncio.to_thread(self._store.save, alert, entries)
-        except VersionMismatch:
-            # another process, or this one just before it died: what is stored counts
-            stored = await asyncio.to_thread(self._store.latest, key)
-            if stored is None:
-                raise
-            self._remember(stored)
-            alert, entries = step(rule, key, stored, event, self._now())
-            if alert is None or not entries:
-                return
-            await asyncio.to_thread(self._store.save, alert, entries)
-        self._remember(alert)
-        for listener in self._listeners:
-            listener(alert)
-
-    async def _store_passed(self, alert: Alert, entries: Sequence[Entry]) -> bool:
-        try:
-            await asyncio.to_thread(self._store.save, alert, entries)
-        except VersionMismatch:
-            return False  # recorded before
-        return True
-
-    def _remember(self, alert: Alert) -> None:
-        self._alerts[alert.key] = alert
-        active = alert.condition is Machine.ACTIVE
+    def _take_up(self, alert: Alert) -> None:
+        active = alert.active_by(CLOUD)
         if self._condition(alert.key).active != active:
             since_ms = alert.opened_ms if active else (alert.cleared_ms or alert.opened_ms)
             self._conditions[alert.key] = Condition(active=active, since_ms=since_ms)
@@ -299,10 +244,3 @@ def _parameters(key: Key, since_ms: int) -> dict[str, str]:
 
 def _covers(alert: Alert, from_ms: int, to_ms: int) -> bool:
     return alert.opened_ms < to_ms and (alert.cleared_ms is None or from_ms < alert.cleared_ms)
-
-
-def _rule_of(alert: Alert) -> Rule:
-    """Stand in for a rule that is no longer in the pack, so that its alerts can still be handled."""
-    return Rule(
-        id=alert.key.rule, severity=alert.severity, when=GatewaySilent(), text=alert.text, latched=alert.latched
-    )

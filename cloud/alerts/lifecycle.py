@@ -1,264 +1,217 @@
-"""The life of an alert: what the machine says (condition) and what people do (handling), kept apart.
+"""The life of an alert: `step`, a pure function of the alert as it stands, what happens, and the time.
 
-`step` is pure. One alert stands for one key (site, rule, thing) at a time; every change is an entry of its
-append-only history. Times are Unix ms UTC. Terms follow ANSI/ISA-18.2 (domain.md section 6).
+One alert stands for one key (site, rule, thing) at a time; every change is an entry of its append-only history.
 """
-
-import hashlib
-from enum import StrEnum
 
 import msgspec
 
-from cloud.alerts.rules import Rule, Severity
-from devices.errors import Permanent
-
-HOLD_MS = 10 * 60 * 1000  # a condition that comes back within this time after its end is the same alert
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-
-class Machine(StrEnum):
-    """What the machine says."""
-
-    ACTIVE = "active"
-    CLEARED = "cleared"
-
-
-class Handling(StrEnum):
-    """What people have done."""
-
-    NEW = "new"
-    ACKNOWLEDGED = "acknowledged"
-    RESOLVED = "resolved"
-
-
-class Key(msgspec.Struct, frozen=True):
-    """Under which one alert stands at a time. `thing` is a ledger id or a gateway id."""
-
-    site: str
-    rule: str
-    thing: str
-
-
-class Alert(msgspec.Struct, frozen=True):
-    """An alert as it stands. `version` counts its entries; `text` is a catalogue key, rendered by the reader."""
-
-    id: str
-    key: Key
-    severity: Severity
-    condition: Machine
-    handling: Handling
-    opened_ms: int
-    last_ms: int
-    text: str
-    parameters: dict[str, str]
-    version: int = 0
-    cleared_ms: int | None = None
-    count: int = 1
-    latched: bool = False
-    assignee: str | None = None
-    acknowledged_by: str | None = None
-    acknowledged_ms: int | None = None
-    historical: bool = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it still concerns anybody. Acknowledged alerts stay open."""
-        return self.handling is not Handling.RESOLVED and not self.historical
+from cloud.alerts import handling
+from cloud.alerts.alert import (
+    CLOUD,
+    HOLD_MS,
+    Alert,
+    AlreadyResolved,
+    Entry,
+    Handling,
+    Key,
+    Machine,
+    Terms,
+    alert_id,
+)
+from cloud.alerts.handling import (
+    Acknowledged,
+    Arrived,
+    Assigned,
+    Commented,
+    Escalated,
+    Released,
+    Resolved,
+    Shelved,
+    Suppressed,
+    Ticketed,
+    Unshelved,
+    closed_by_itself,
+    with_entry,
+)
 
 
 class Raised(msgspec.Struct, frozen=True):
-    """The condition began at `since_ms`."""
+    """A source says that the condition began at `since_ms`."""
 
+    key: Key
+    terms: Terms
     since_ms: int
     parameters: dict[str, str]
+    source: str = CLOUD
+    drill: bool = False
 
 
 class Cleared(msgspec.Struct, frozen=True):
-    """The condition ended at `since_ms`."""
+    """A source says that the condition ended at `since_ms`."""
 
     since_ms: int
+    source: str = CLOUD
 
 
 class Passed(msgspec.Struct, frozen=True):
     """The condition had begun and ended before anybody here could know: for the record, pages nobody."""
 
+    key: Key
+    terms: Terms
     from_ms: int
     to_ms: int
     parameters: dict[str, str]
+    drill: bool = False
 
 
-class Acknowledged(msgspec.Struct, frozen=True):
-    """Somebody has taken notice."""
-
-    actor: str
-    note: str = ""
+OfPeople = Acknowledged | Assigned | Commented | Shelved | Unshelved | Arrived | Ticketed | Resolved
+Event = Raised | Cleared | Passed | OfPeople | Escalated | Suppressed | Released
 
 
-class Resolved(msgspec.Struct, frozen=True):
-    """Somebody says that it is dealt with, and why it was."""
-
-    actor: str
-    cause: str = ""
-    note: str = ""
-
-
-Event = Raised | Cleared | Passed | Acknowledged | Resolved
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One change. `at_ms` is when it was true, `recorded_ms` when it was learned; `actor` is empty for machines."""
-
-    version: int
-    kind: str
-    at_ms: int
-    recorded_ms: int
-    actor: str = ""
-    note: str = ""
-
-
-class AlreadyAcknowledged(Permanent):
-    """Another person was first."""
-
-    def __init__(self, actor: str, at_ms: int) -> None:
-        self.actor = actor
-        self.at_ms = at_ms
-        super().__init__(f"{actor} has acknowledged this alert already.")
-
-
-class AlreadyResolved(Permanent):
-    """The alert is closed; there is nothing left to do."""
-
-
-class ConditionActive(Permanent):
-    """The machine still says so: an alert is resolved after its condition has ended."""
-
-
-def alert_id(key: Key, opened_ms: int) -> str:
-    """ULID of the opening time and the key.
-
-    The same raise has the same id however often it is evaluated, so that a crash between two steps cannot
-    make it two alerts.
-    """
-    digest = hashlib.sha256(f"{key.site}\0{key.rule}\0{key.thing}".encode()).digest()
-    number = (opened_ms << 80) | int.from_bytes(digest[:10], "big")
-    return "al_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
-
-
-def open_alert(rule: Rule, key: Key, event: Raised | Passed) -> Alert:
-    """A new alert of this rule, before its first entry."""
-    opened_ms = event.since_ms if isinstance(event, Raised) else event.from_ms
-    return Alert(
-        id=alert_id(key, opened_ms),
-        key=key,
-        severity=rule.severity,
-        condition=Machine.ACTIVE,
-        handling=Handling.NEW,
-        opened_ms=opened_ms,
-        last_ms=opened_ms,
-        text=rule.text,
-        parameters=event.parameters,
-        latched=rule.latched,
-    )
-
-
-def step(
-    rule: Rule, key: Key, alert: Alert | None, event: Event, now_ms: int
-) -> tuple[Alert | None, tuple[Entry, ...]]:
+def step(alert: Alert | None, event: Event, now_ms: int) -> tuple[Alert | None, tuple[Entry, ...]]:
     """The alert after `event`, and what to write into its history; no entries when nothing changed.
 
-    `alert` is the latest one of this key. Raises AlreadyAcknowledged, AlreadyResolved or ConditionActive when a
-    person asks for what cannot be.
+    `alert` is the latest one of its key that is not historical. Raises AlreadyAcknowledged, AlreadyResolved,
+    ConditionActive or BadRequest when a person asks for what cannot be.
     """
     match event:
         case Raised():
-            return _raised(rule, key, alert, event, now_ms)
+            return _raised(alert, event, now_ms)
         case Passed():
-            return _passed(rule, key, event, now_ms)
+            return _passed(event, now_ms)
         case Cleared():
             return _cleared(alert, event, now_ms)
-        case Acknowledged():
-            return _acknowledged(alert, event, now_ms)
-        case Resolved():
-            return _resolved(alert, event, now_ms)
+        case Escalated() | Suppressed() | Released() if alert is None:
+            return None, ()
+    if alert is None:
+        raise AlreadyResolved("There is no such alert any more.")
+    return _handled(alert, event, now_ms)
 
 
-def _with_entry(
-    alert: Alert, kind: str, at_ms: int, now_ms: int, *, actor: str = "", note: str = ""
+def _handled(
+    alert: Alert, event: OfPeople | Escalated | Suppressed | Released, now_ms: int
 ) -> tuple[Alert, tuple[Entry, ...]]:
-    version = alert.version + 1
-    after = msgspec.structs.replace(alert, version=version)
-    return after, (Entry(version, kind, at_ms, now_ms, actor, note),)
+    match event:
+        case Acknowledged():
+            return handling.acknowledged(alert, event, now_ms)
+        case Assigned():
+            return handling.assigned(alert, event, now_ms)
+        case Commented():
+            return handling.commented(alert, event, now_ms)
+        case Shelved():
+            return handling.shelved(alert, event, now_ms)
+        case Unshelved():
+            return handling.unshelved(alert, event, now_ms)
+        case Arrived():
+            return handling.arrived(alert, event, now_ms)
+        case Ticketed():
+            return handling.ticketed(alert, event, now_ms)
+        case Resolved():
+            return handling.resolved(alert, event, now_ms)
+        case Escalated():
+            return handling.escalated(alert, event, now_ms)
+        case Suppressed():
+            return handling.suppressed(alert, event, now_ms)
+        case Released():
+            return handling.released(alert, now_ms)
 
 
-def _raised(
-    rule: Rule, key: Key, alert: Alert | None, event: Raised, now_ms: int
-) -> tuple[Alert | None, tuple[Entry, ...]]:
-    if alert is not None and not alert.historical:
-        if alert.condition is Machine.ACTIVE:
-            return alert, ()
-        if alert.is_open or event.since_ms - (alert.cleared_ms or 0) < HOLD_MS:
-            again = msgspec.structs.replace(
-                alert,
-                condition=Machine.ACTIVE,
-                handling=Handling.NEW,  # who acknowledged the last time has not seen this one
-                cleared_ms=None,
-                last_ms=max(alert.last_ms, event.since_ms),
-                count=alert.count + 1,
-                parameters=event.parameters,
-                acknowledged_by=None,
-                acknowledged_ms=None,
-            )
-            return _with_entry(again, "reopened", event.since_ms, now_ms)
-    return _with_entry(open_alert(rule, key, event), "opened", event.since_ms, now_ms)
-
-
-def _passed(rule: Rule, key: Key, event: Passed, now_ms: int) -> tuple[Alert, tuple[Entry, ...]]:
-    opened = open_alert(rule, key, event)
-    ended = msgspec.structs.replace(
-        opened, condition=Machine.CLEARED, cleared_ms=event.to_ms, last_ms=event.to_ms, historical=True
+def opened(event: Raised | Passed) -> Alert:
+    """A new alert, before its first entry."""
+    terms, since_ms = event.terms, event.since_ms if isinstance(event, Raised) else event.from_ms
+    return Alert(
+        id=alert_id(event.key, since_ms),
+        key=event.key,
+        severity=terms.severity,
+        condition=Machine.ACTIVE,
+        handling=Handling.NEW,
+        opened_ms=since_ms,
+        last_ms=since_ms,
+        text=terms.text,
+        parameters=event.parameters,
+        latched=terms.latched,
+        runbook=terms.runbook,
+        drill=event.drill,
     )
-    opened, first = _with_entry(ended, "opened", event.from_ms, now_ms)
-    cleared, second = _with_entry(opened, "cleared", event.to_ms, now_ms)
-    return cleared, first + second
+
+
+def _raised(alert: Alert | None, event: Raised, now_ms: int) -> tuple[Alert | None, tuple[Entry, ...]]:
+    if alert is not None and alert.is_active:
+        return _confirmed(alert, event, now_ms)
+    if alert is not None and _is_same(alert, event):
+        return _reopened(alert, event, now_ms)
+    fresh = msgspec.structs.replace(opened(event), new_ms=now_ms, sources=(event.source,))
+    if alert is not None and (alert.shelved_until_ms or 0) > now_ms:  # whoever put it aside meant the key
+        fresh = msgspec.structs.replace(
+            fresh,
+            shelved_until_ms=alert.shelved_until_ms,
+            shelved_by=alert.shelved_by,
+            shelf_reason=alert.shelf_reason,
+        )
+    return with_entry(fresh, "opened", event.since_ms, now_ms, source=event.source)
+
+
+def _is_same(alert: Alert, event: Raised) -> bool:
+    """Whether a condition that had ended is back, rather than another one. A drill never hides the real thing."""
+    if alert.is_open:
+        return True
+    return event.since_ms - (alert.cleared_ms or 0) < HOLD_MS and alert.drill == event.drill
+
+
+def _confirmed(alert: Alert, event: Raised, now_ms: int) -> tuple[Alert, tuple[Entry, ...]]:
+    """Another source says so, too, or what was taken for a drill is none."""
+    drill = alert.drill and event.drill
+    if alert.active_by(event.source) and drill == alert.drill:
+        return alert, ()
+    sources = tuple(sorted({*(alert.sources or (CLOUD,)), event.source}))
+    also = msgspec.structs.replace(alert, sources=sources, drill=drill, last_ms=max(alert.last_ms, event.since_ms))
+    return with_entry(also, "confirmed", event.since_ms, now_ms, source=event.source)
+
+
+def _reopened(alert: Alert, event: Raised, now_ms: int) -> tuple[Alert, tuple[Entry, ...]]:
+    worst = max(alert.severity, event.terms.severity, key=lambda severity: severity.rank)
+    again = msgspec.structs.replace(
+        alert,
+        severity=worst if alert.is_open else event.terms.severity,
+        condition=Machine.ACTIVE,
+        handling=Handling.NEW,  # who acknowledged the last time has not seen this one
+        cleared_ms=None,
+        last_ms=max(alert.last_ms, event.since_ms),
+        new_ms=now_ms,
+        count=alert.count + 1,
+        parameters=event.parameters,
+        sources=(event.source,),
+        drill=alert.drill and event.drill,
+        acknowledged_by=None,
+        acknowledged_ms=None,
+        arrived_by=None,
+        arrived_ms=None,
+        resolved_by=None,
+        resolved_ms=None,
+        cause="",
+        suppressed_by=None,
+    )
+    return with_entry(again, "reopened", event.since_ms, now_ms, source=event.source)
+
+
+def _passed(event: Passed, now_ms: int) -> tuple[Alert, tuple[Entry, ...]]:
+    ended = msgspec.structs.replace(
+        opened(event), condition=Machine.CLEARED, cleared_ms=event.to_ms, last_ms=event.to_ms, historical=True
+    )
+    began, first = with_entry(ended, "opened", event.from_ms, now_ms)
+    over, second = with_entry(began, "cleared", event.to_ms, now_ms)
+    return over, first + second
 
 
 def _cleared(alert: Alert | None, event: Cleared, now_ms: int) -> tuple[Alert | None, tuple[Entry, ...]]:
-    if alert is None or alert.condition is Machine.CLEARED:
+    if alert is None or not alert.active_by(event.source):
         return alert, ()
+    left = tuple(source for source in alert.sources if source != event.source)
+    if left:  # another one still says so
+        still = msgspec.structs.replace(alert, sources=left)
+        return with_entry(still, "relieved", event.since_ms, now_ms, source=event.source)
     ended_ms = max(event.since_ms, alert.opened_ms)
-    cleared = msgspec.structs.replace(alert, condition=Machine.CLEARED, cleared_ms=ended_ms, last_ms=ended_ms)
-    after, entries = _with_entry(cleared, "cleared", ended_ms, now_ms)
-    return _closed_by_itself(after, entries, now_ms)
-
-
-def _acknowledged(alert: Alert | None, event: Acknowledged, now_ms: int) -> tuple[Alert, tuple[Entry, ...]]:
-    if alert is None or not alert.is_open:
-        raise AlreadyResolved("This alert is closed.")
-    if alert.handling is Handling.ACKNOWLEDGED:
-        if alert.acknowledged_by == event.actor:
-            return alert, ()
-        raise AlreadyAcknowledged(alert.acknowledged_by or "", alert.acknowledged_ms or 0)
-    taken = msgspec.structs.replace(
-        alert, handling=Handling.ACKNOWLEDGED, acknowledged_by=event.actor, acknowledged_ms=now_ms
+    over = msgspec.structs.replace(
+        alert, condition=Machine.CLEARED, cleared_ms=ended_ms, last_ms=max(alert.last_ms, ended_ms), sources=()
     )
-    after, entries = _with_entry(taken, "acknowledged", now_ms, now_ms, actor=event.actor, note=event.note)
-    return _closed_by_itself(after, entries, now_ms)
-
-
-def _resolved(alert: Alert | None, event: Resolved, now_ms: int) -> tuple[Alert, tuple[Entry, ...]]:
-    if alert is None or not alert.is_open:
-        raise AlreadyResolved("This alert is closed.")
-    if alert.condition is Machine.ACTIVE:
-        raise ConditionActive("The condition of this alert has not ended.")
-    done = msgspec.structs.replace(alert, handling=Handling.RESOLVED)
-    note = ": ".join(part for part in (event.cause, event.note) if part)
-    return _with_entry(done, "resolved", now_ms, now_ms, actor=event.actor, note=note)
-
-
-def _closed_by_itself(alert: Alert, entries: tuple[Entry, ...], now_ms: int) -> tuple[Alert, tuple[Entry, ...]]:
-    """Yellow closes once it is both over and noticed; orange and red need a person who resolves."""
-    over = alert.condition is Machine.CLEARED and alert.handling is Handling.ACKNOWLEDGED
-    if not over or alert.severity is not Severity.YELLOW or alert.latched:
-        return alert, entries
-    done, last = _with_entry(msgspec.structs.replace(alert, handling=Handling.RESOLVED), "resolved", now_ms, now_ms)
-    return done, entries + last
+    return closed_by_itself(with_entry(over, "cleared", ended_ms, now_ms, source=event.source), now_ms)

@@ -7,9 +7,11 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from cloud.alerts.lifecycle import Alert, Entry, Handling, Key
-from cloud.facts.database import alert_entries, alert_records, reading, writing
+from cloud.alerts.alert import Alert, Entry, Handling, Key
+from cloud.alerts.chain import append, entry_of, row_of
+from cloud.facts.database import reading, writing
 from cloud.facts.failures import asking
+from cloud.facts.tables_alerts import alert_entries, alert_records
 from devices.errors import Permanent
 
 PAGE_MAX = 500
@@ -37,33 +39,26 @@ class AlertStore:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def save(self, alert: Alert, entries: Sequence[Entry]) -> None:
-        """Keep the alert with its new entries, all or none.
+    def save(self, changes: Sequence[tuple[Alert, Sequence[Entry]]]) -> None:
+        """Keep alerts with their new entries, all or none, in this order.
 
         Raises VersionMismatch when an entry of that version exists already, StorageUnavailable when the disk
         does not take it.
         """
-        site = alert.key.site
-        row = {
-            "site": site,
-            "id": alert.id,
-            "rule": alert.key.rule,
-            "thing": alert.key.thing,
-            "severity": alert.severity.value,
-            "condition": alert.condition.value,
-            "handling": alert.handling.value,
-            "historical": alert.historical,
-            "last_ms": alert.last_ms,
-            "version": alert.version,
-            "body": msgspec.json.encode(alert),
-        }
-        history = [{"site": site, "alert": alert.id, **msgspec.structs.asdict(entry)} for entry in entries]
+        latest = {(alert.key.site, alert.id): alert for alert, _ in changes}
+        by_site: dict[str, list[tuple[str, Entry]]] = {}
+        for alert, entries in changes:
+            by_site.setdefault(alert.key.site, []).extend((alert.id, entry) for entry in entries)
         try:
             with asking("alerts"), writing(self._engine) as connection:
-                connection.execute(alert_entries.insert(), history)
-                where = (alert_records.c.site == site) & (alert_records.c.id == alert.id)
-                if not connection.execute(alert_records.update().where(where).values(row)).rowcount:
-                    connection.execute(alert_records.insert(), row)
+                for site, written in by_site.items():
+                    connection.execute(alert_entries.insert(), [row_of(site, *one) for one in written])
+                    append(connection, site, written)
+                for (site, name), alert in latest.items():
+                    where = (alert_records.c.site == site) & (alert_records.c.id == name)
+                    row = _row(alert)
+                    if not connection.execute(alert_records.update().where(where).values(row)).rowcount:
+                        connection.execute(alert_records.insert(), row)
         except IntegrityError as error:
             raise VersionMismatch("The alert was changed by somebody else in between.") from error
 
@@ -104,7 +99,7 @@ class AlertStore:
         where = (alert_entries.c.site == alert.key.site) & (alert_entries.c.alert == alert.id)
         with asking("alerts"), reading(self._engine) as connection:
             rows = connection.execute(sa.select(*columns).where(where).order_by(alert_entries.c.version))
-            return [Entry(*row) for row in rows]
+            return [entry_of(row) for row in rows]
 
     def page(self, wanted: Filter, limit: int, before: str | None = None) -> list[Alert]:
         """Give at most `limit` alerts, newest first, older than the one named `before`."""
@@ -129,3 +124,25 @@ class AlertStore:
     def _alerts(self, query: sa.Select[Any]) -> list[Alert]:
         with asking("alerts"), reading(self._engine) as connection:
             return [_decoder.decode(body) for body in connection.execute(query).scalars()]
+
+
+def _row(alert: Alert) -> dict[str, object]:
+    return {
+        "site": alert.key.site,
+        "id": alert.id,
+        "rule": alert.key.rule,
+        "thing": alert.key.thing,
+        "severity": alert.severity.value,
+        "condition": alert.condition.value,
+        "handling": alert.handling.value,
+        "historical": alert.historical,
+        "last_ms": alert.last_ms,
+        "version": alert.version,
+        "body": msgspec.json.encode(alert),
+        "rank": alert.severity.rank,
+        "opened_ms": alert.opened_ms,
+        "assignee": alert.assignee or "",
+        "shelved": alert.is_shelved,
+        "suppressed": alert.suppressed_by is not None,
+        "drill": alert.drill,
+    }

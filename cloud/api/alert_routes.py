@@ -8,16 +8,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from cloud.alerts.lifecycle import (
-    Acknowledged,
+from cloud.alerts.alert import (
     Alert,
     AlreadyAcknowledged,
     AlreadyResolved,
+    BadRequest,
     ConditionActive,
     Handling,
     Machine,
-    Resolved,
 )
+from cloud.alerts.handling import Acknowledged, Resolved
 from cloud.alerts.rules import Severity
 from cloud.alerts.store import PAGE_MAX, Filter, VersionMismatch
 from cloud.api import schema
@@ -113,6 +113,8 @@ class _AlertRoutes:
             raise Problem(409, "already_resolved", str(error)) from error
         except ConditionActive as error:
             raise Problem(409, "condition_active", str(error)) from error
+        except BadRequest as error:
+            raise unusable(f"/body/{error.field}", str(error), "lacking") from error
         except VersionMismatch as error:
             raise Problem(412, "version_mismatch", str(error)) from error
         return _versioned(after, await asyncio.to_thread(self._json, after))

@@ -12,8 +12,8 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from cloud.alerts.alert import Alert
 from cloud.alerts.engine import AlertEngine
-from cloud.alerts.lifecycle import Alert
 from cloud.api.painting import Past, alert_json, paint, shown_value, thing_names
 from cloud.api.picture import Json, Picture, difference
 from cloud.api.stream import DeltaStream, Position

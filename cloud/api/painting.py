@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from cloud.alerts.lifecycle import Alert, Entry
+from cloud.alerts.alert import Alert, Entry
 from cloud.api.picture import Json, Picture
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledger_equipment import Equipment

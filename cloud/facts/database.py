@@ -107,23 +107,6 @@ set_aside = sa.Table(
     sa.Column("epoch", sa.LargeBinary), big("seq", nullable=True), big("received_ms"), text("reason"),
 )  # fmt: skip
 
-# --- records --------------------------------------------------------------------------------------------
-
-# An alert as it stands.
-alert_records = sa.Table(
-    "alert_records", metadata, key("site"), key("id"), text("rule"), text("thing"), text("severity"),
-    text("condition"), text("handling"), sa.Column("historical", sa.Boolean, nullable=False), big("last_ms"),
-    sa.Column("version", sa.Integer, nullable=False), blob("body"),
-    sa.Index("alert_records_by_id", "id"),
-    sa.Index("alert_records_by_handling", "handling", "historical", "id"),
-)  # fmt: skip
-
-# What was done to each alert, append-only.
-alert_entries = sa.Table(
-    "alert_entries", metadata, key("site"), key("alert"), key("version", sa.Integer), text("kind"), big("at_ms"),
-    big("recorded_ms"), text("actor"), text("note"),
-)  # fmt: skip
-
 
 def open_database(path: Path) -> sa.Engine:
     """The store in this SQLite file, created or brought up to the newest schema.

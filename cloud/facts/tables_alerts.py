@@ -1,1 +1,36 @@
-"""Tables of alerts, rules, storms, duties."""
+"""Tables of alerts and of what is told about them: records, kept and never recomputed."""
+
+import sqlalchemy as sa
+
+from cloud.facts.schema import big, blob, key, metadata, text
+
+
+def _flag(name: str) -> "sa.Column[bool]":
+    return sa.Column(name, sa.Boolean, nullable=False)
+
+
+def _number(name: str) -> "sa.Column[int]":
+    return sa.Column(name, sa.Integer, nullable=False)
+
+
+# An alert as it stands: its body, and what lists choose and sort by.
+alert_records = sa.Table(
+    "alert_records", metadata, key("site"), key("id"), text("rule"), text("thing"), text("severity"),
+    text("condition"), text("handling"), _flag("historical"), big("last_ms"), _number("version"), blob("body"),
+    _number("rank"), big("opened_ms"), text("assignee"), _flag("shelved"), _flag("suppressed"), _flag("drill"),
+    sa.Index("alert_records_by_id", "id"),
+    sa.Index("alert_records_by_handling", "handling", "historical", "id"),
+    sa.Index("alert_records_by_key", "site", "rule", "thing", "id"),
+)  # fmt: skip
+
+# What was done to each alert, append-only.
+alert_entries = sa.Table(
+    "alert_entries", metadata, key("site"), key("alert"), key("version", sa.Integer), text("kind"), big("at_ms"),
+    big("recorded_ms"), text("actor"), text("note"), text("detail"),
+)  # fmt: skip
+
+# The entries of a site in the order in which they were written, each bound to all before it (cloud/alerts/chain.py).
+alert_chain = sa.Table(
+    "alert_chain", metadata, key("site"), key("position", sa.BigInteger), text("alert"), _number("version"),
+    blob("hash"),
+)  # fmt: skip

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cloud.alerts.lifecycle import Acknowledged, AlreadyAcknowledged, Handling, Machine, Resolved
+from cloud.alerts.alert import AlreadyAcknowledged, Handling, Machine
+from cloud.alerts.handling import Acknowledged, Resolved
 from cloud.alerts.store import Filter, VersionMismatch
 from devices.frame import Origin
 from tests.cloud.live_world import FAULT, FINE, SITE, START_MS, started

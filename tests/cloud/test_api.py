@@ -252,11 +252,13 @@ async def test_what_still_fails_cannot_be_resolved_and_leaves_the_list_when_it_c
     early = await site.http.post(path, json={"actor": "li", "cause": "bearing"})
     await site.world.after(1, FINE)
     await site.world.after(6)
-    done = await site.http.post(path, json={"actor": "li", "cause": "bearing"})
+    bare = await site.http.post(path, json={"actor": "li", "cause": "bearing"})
+    done = await site.http.post(path, json={"actor": "li", "cause": "bearing", "note": "replaced"})
     left = (await site.http.get("/api/v1/alerts")).json()["items"]
     kept = (await site.http.get("/api/v1/alerts", params={"state": "all"})).json()["items"]
 
     assert (early.status_code, early.json()["code"]) == (409, "condition_active")
+    assert (bare.status_code, bare.json()["errors"][0]["pointer"]) == (422, "/body/note")
     assert done.status_code == 200
     assert (left, [one["id"] for one in kept]) == ([], [alert["id"]])
 
