@@ -13,7 +13,7 @@ from pydantic import Field
 from devices.document import Mistake, Section, parse_document, read_text
 from devices.expressions import Expression, ExpressionMistake, compile_expression
 from devices.messages.json_mapping import parse_path
-from devices.point import Duration, Function, Hold, Id, Point, PointType, point_mistakes
+from devices.point import Duration, Function, Hold, Id, Point, PointId, PointType, point_mistakes
 from devices.reading import Series
 from devices.records import DeviceInfo, ProfileText
 from devices.states import BANK_STATE_PREFIX, ROBOT_STATE_POINTS, SPACE_STATE_POINTS, StateRules
@@ -33,6 +33,7 @@ __all__ = [
 
 PROFILES_FOLDER = Path(__file__).parent / "profiles"
 POINTS_MAX = 2000
+SIGNALS_MAX = 50
 HOLD_POLLS = 3  # a value is held for three missed polls (design.md 8) ...
 HOLD_S_MIN = 60  # ... and never less than a minute
 DEFAULT_POLL_S = 10.0
@@ -102,7 +103,11 @@ class States(Section):
 
 
 class Profile(Section):
-    """A product. `hold_s` is required for devices that push."""
+    """A product. `hold_s` is required for devices that push.
+
+    Alert rules know no points: `signals` are named conditions (expressions like the state rules), `measures` named
+    points.
+    """
 
     id: Id
     product: str = ""
@@ -115,6 +120,8 @@ class Profile(Section):
     hold_s: Hold | None = None
     points: tuple[Point, ...] = Field(min_length=1, max_length=POINTS_MAX)
     states: States | None = None
+    signals: dict[PointId, str] = Field(default_factory=dict, max_length=SIGNALS_MAX)
+    measures: dict[PointId, PointId] = Field(default_factory=dict, max_length=SIGNALS_MAX)
 
     def mistakes(self) -> Iterable[Mistake]:
         """What single values cannot show."""
@@ -128,8 +135,18 @@ class Profile(Section):
             seen.add(point.id)
             yield from point_mistakes(point, index, self.poll, base)
         yield from self._scale_mistakes()
+        yield from self._role_mistakes()
         _, mistakes = _compile_rules(self)
         yield from mistakes
+
+    def _role_mistakes(self) -> Iterable[Mistake]:
+        """What alert rules will ask for must be there."""
+        if self.signals and self.states is None:
+            yield Mistake(("signals",), "signals need states: without them nothing is evidence")
+        units = {point.id: point.unit for point in self.points}
+        for name, point in self.measures.items():
+            if not units.get(point):
+                yield Mistake(("measures", name), f"{point!r} is no point with a unit")
 
     def _scale_mistakes(self) -> Iterable[Mistake]:
         """A scale factor must come with what it scales: in one read that is never split."""
@@ -196,15 +213,19 @@ def _compile_rules(profile: Profile) -> tuple[StateRules | None, list[Mistake]]:
     labels = {point.id: point.labels for point in numeric if point.enum}
     rules: dict[str, Expression] = {}
     mistakes: list[Mistake] = []
-    for name in ("fault", "ext", "degraded", "run"):
-        text = getattr(profile.states, name)
+    texts = {("states", name): getattr(profile.states, name) for name in ("fault", "ext", "degraded", "run")}
+    texts |= {("signals", name): text for name, text in profile.signals.items()}
+    signals: dict[str, Expression] = {}
+    for (group, name), text in texts.items():
         if text is None:
             continue
         try:
-            rules[name] = compile_expression(text, points, analogue, labels)
+            found = compile_expression(text, points, analogue, labels)
         except ExpressionMistake as mistake:
-            mistakes.append(Mistake(("states", name), f"{name}: {mistake}", mistake.offset))
-    return (StateRules(**rules) if "fault" in rules else None), mistakes
+            mistakes.append(Mistake((group, name), f"{name}: {mistake}", mistake.offset))
+            continue
+        (rules if group == "states" else signals)[name] = found
+    return (StateRules(**rules, signals=signals) if "fault" in rules else None), mistakes
 
 
 @dataclass(frozen=True)
@@ -238,7 +259,7 @@ class LoadedProfile:
 
     @cached_property
     def state_points(self) -> frozenset[str]:
-        """The points that decide the state: named by a rule, or fixed for robots and spaces."""
+        """The points that decide the state or a signal: named by a rule, or fixed for robots and spaces."""
         return self.rules.points if self.rules is not None else _fixed_state_points(self.profile)
 
     @cached_property

@@ -63,6 +63,10 @@ def _section(loaded: LoadedProfile) -> Iterator[str]:
         yield ""
         rules = {name: getattr(profile.states, name) for name in ("fault", "ext", "degraded", "run")}
         yield from _table(("state", "when"), ((name, f"`{rule}`") for name, rule in rules.items() if rule))
+    if profile.signals or profile.measures:
+        yield ""
+        roles = [*profile.signals.items(), *profile.measures.items()]
+        yield from _table(("for alert rules", "is"), ((f"`{name}`", f"`{text}`") for name, text in roles))
     yield ""
     yield from _points(loaded)
 

@@ -6,7 +6,7 @@ Sources: design.md sections 7 and 8, domain.md 1.2 and 3.1.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Protocol
 
@@ -136,16 +136,20 @@ BANK_STATE_PREFIX = "occupied_"  # of the state inputs of a bank of parking sens
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StateRules:
-    """The rules of one equipment profile. A rule that is absent is never true."""
+    """The rules of one equipment profile. A rule that is absent is never true.
+
+    `signals` are the named conditions that alert rules ask for; they do not enter the state.
+    """
 
     fault: Expression
     ext: Expression | None = None
     degraded: Expression | None = None
     run: Expression | None = None
+    signals: Mapping[str, Expression] = field(default_factory=dict)
 
     @property
     def points(self) -> frozenset[str]:
-        """Every point that a rule names."""
+        """Every point that a rule or a signal names."""
         return frozenset().union(*(rule.points for rule in self._rules()))
 
     def state(self, values: Values) -> EquipmentState:
@@ -168,7 +172,8 @@ class StateRules:
         return tuple(truth for rule in self._rules() for truth in rule.comparisons(values, point))
 
     def _rules(self) -> tuple[Expression, ...]:
-        return tuple(rule for rule in (self.fault, self.ext, self.degraded, self.run) if rule is not None)
+        states = (rule for rule in (self.fault, self.ext, self.degraded, self.run) if rule is not None)
+        return (*states, *self.signals.values())
 
 
 class Judged(Protocol):
