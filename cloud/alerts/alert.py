@@ -9,8 +9,9 @@ from enum import StrEnum
 
 import msgspec
 
-from cloud.alerts.rules import Rule, Severity
+from cloud.alerts.rules import Rule
 from devices.errors import Permanent
+from devices.rules import Severity
 
 HOLD_MS = 10 * 60 * 1000  # a condition that comes back within this time after its end is the same alert
 SHELF_MS_MAX = 7 * 24 * 3_600_000

@@ -16,8 +16,8 @@ from cloud.alerts.alert import (
     Handling,
     Machine,
 )
-from cloud.alerts.rules import Severity
 from devices.instants import format_instant
+from devices.rules import Severity
 
 Changed = tuple[Alert, tuple[Entry, ...]]
 

@@ -1,23 +1,9 @@
 """Alert rules as data: what to look at, when it is wrong, how long it must last, how bad it is."""
 
-from enum import StrEnum
-
 import msgspec
 
 from devices.conditions import Delays
-
-
-class Severity(StrEnum):
-    """The three colours, least bad first."""
-
-    YELLOW = "yellow"
-    ORANGE = "orange"
-    RED = "red"
-
-    @property
-    def rank(self) -> int:
-        """0 for yellow to 2 for red."""
-        return list(Severity).index(self)
+from devices.rules import Severity
 
 
 class EquipmentState(msgspec.Struct, frozen=True, tag="equipment-state"):

@@ -18,7 +18,6 @@ from cloud.alerts.alert import (
     Machine,
 )
 from cloud.alerts.handling import Acknowledged, Resolved
-from cloud.alerts.rules import Severity
 from cloud.alerts.store import PAGE_MAX, Filter, VersionMismatch
 from cloud.api import schema
 from cloud.api.asking import answer, choices, listing
@@ -27,6 +26,7 @@ from cloud.api.picture import Json
 from cloud.api.problems import Problem, not_found, unusable
 from cloud.api.services import Services
 from devices.instants import format_instant
+from devices.rules import Severity
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": schema.ProblemBody} for status in (404, 409, 412, 422)}
 IfMatch = Annotated[str | None, Header()]

@@ -27,7 +27,7 @@ from cloud.alerts.handling import (
     Unshelved,
 )
 from cloud.alerts.lifecycle import Cleared, Event, Passed, Raised, step
-from cloud.alerts.rules import Severity
+from devices.rules import Severity
 
 RED = Terms(Severity.RED, "alert.equipment_fault", latched=True)
 ORANGE = Terms(Severity.ORANGE, "alert.equipment_fault")

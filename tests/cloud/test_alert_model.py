@@ -16,7 +16,7 @@ from cloud.alerts.handling import (
     Unshelved,
 )
 from cloud.alerts.lifecycle import Cleared, Event, Raised, step
-from cloud.alerts.rules import Severity
+from devices.rules import Severity
 
 KEY = Key("s", "r", "t")
 COLOURS = list(Severity)
