@@ -16,7 +16,7 @@ from devices.messages.json_mapping import parse_path
 from devices.point import Duration, Function, Hold, Id, Point, PointId, PointType, point_mistakes
 from devices.reading import Series
 from devices.records import DeviceInfo, ProfileText
-from devices.states import BANK_STATE_PREFIX, ROBOT_STATE_POINTS, SPACE_STATE_POINTS, StateRules
+from devices.states import BANK_STATE_PREFIX, BARRIER_STATE_POINTS, ROBOT_STATE_POINTS, SPACE_STATE_POINTS, StateRules
 
 __all__ = [
     "Function",
@@ -111,7 +111,7 @@ class Profile(Section):
 
     id: Id
     product: str = ""
-    kind: Literal["equipment", "robot", "space", "space-bank"] = "equipment"
+    kind: Literal["equipment", "robot", "space", "space-bank", "barrier"] = "equipment"
     source: Source
     tags: Tags = Tags()
     modbus: Modbus | None = None
@@ -201,7 +201,8 @@ def _inside(first: int, count: int, point: Point) -> bool:
 def _fixed_state_points(profile: Profile) -> frozenset[str]:
     if profile.kind == "space-bank":
         return frozenset(point.id for point in profile.points if point.id.startswith(BANK_STATE_PREFIX))
-    return {"robot": ROBOT_STATE_POINTS, "space": SPACE_STATE_POINTS}.get(profile.kind, frozenset())
+    fixed = {"robot": ROBOT_STATE_POINTS, "space": SPACE_STATE_POINTS, "barrier": BARRIER_STATE_POINTS}
+    return fixed.get(profile.kind, frozenset())
 
 
 def _compile_rules(profile: Profile) -> tuple[StateRules | None, list[Mistake]]:
@@ -244,7 +245,7 @@ class LoadedProfile:
 
     @property
     def kind(self) -> str:
-        """equipment, robot, space or space-bank."""
+        """equipment, robot, space, space-bank or barrier."""
         return self.profile.kind
 
     @property

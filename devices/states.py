@@ -131,6 +131,7 @@ ROBOT_STATE_POINTS = frozenset(
     {"connection", "mode", "estop", "error_level", "driving", "paused", "charging", "order_active", "action_running"}
 )
 SPACE_STATE_POINTS = frozenset({"occupied"})
+BARRIER_STATE_POINTS = frozenset({"entered", "left"})  # counters of passages
 BANK_STATE_PREFIX = "occupied_"  # of the state inputs of a bank of parking sensors, one for each space
 
 
@@ -181,7 +182,7 @@ class Judged(Protocol):
 
     @property
     def kind(self) -> str:
-        """equipment, robot, space or space-bank."""
+        """equipment, robot, space, space-bank or barrier."""
 
     @property
     def state_points(self) -> frozenset[str]:
@@ -195,13 +196,13 @@ class Judged(Protocol):
 def equipment_state(profile: Judged, values: Values) -> EquipmentState:
     """The state of whatever the profile describes, seen as equipment.
 
-    A parking sensor runs while it is heard, a bank of them while all of them are.
+    A parking sensor or a barrier runs while it is heard, a bank of sensors while all of them are.
     """
     if profile.kind == "robot":
         return robot_health(values)
     if profile.kind == "space":
         return EquipmentState.UNKNOWN if _held(values, "occupied") is None else EquipmentState.RUN
-    if profile.kind == "space-bank":
+    if profile.kind in {"space-bank", "barrier"}:
         silent = any(_held(values, point) is None for point in profile.state_points)
         return EquipmentState.UNKNOWN if silent else EquipmentState.RUN
     return EquipmentState.UNKNOWN if profile.rules is None else profile.rules.state(values)

@@ -11,7 +11,7 @@ from cloud.api.services import TrendLine
 from cloud.facts.days import day_bounds, day_of
 from cloud.facts.failures import asking
 from cloud.facts.ledger import Ledger
-from cloud.facts.sessions import occupancy_at, occupancy_between
+from cloud.facts.sessions import counted_at, counted_over, occupancy_at, occupancy_between
 from cloud.facts.store import FactStore
 from cloud.facts.timelines import Timeline
 from cloud.indicators.definition import IndicatorResult, UnknownIndicator, Window
@@ -137,8 +137,9 @@ class SiteNumbers:
             yield intact_rate(map(tally, timelines), day, ledger.target(INTACT_RATE), now_ms)
         if ledger.zones:
             yield compute_indicator(self._store, ledger, COVERAGE, "today", now_ms)
-        if ledger.spaces:
-            counted = occupancy_at(ledger.spaces, devices, now_ms)
+        if ledger.parking:
+            counted = occupancy_at(ledger.sensed_spaces, devices, now_ms)
+            counted += counted_at(ledger.parking, self._store.balances(ledger, now_ms - 1, now_ms), now_ms)
             yield occupancy_result(counted, Window(now_ms, now_ms), ledger.target(OCCUPANCY), now_ms)
 
     def _trend(self, ledger: Ledger, indicator: str, days: int, now_ms: int) -> TrendLine:
@@ -161,8 +162,12 @@ class SiteNumbers:
         devices = [one.sensor for one in ledger.spaces if one.sensor]
         timelines = self._store.timelines(ledger, *around, devices)
         edges = [*range(first, now_ms, _HOUR_MS), now_ms]
-        counted = occupancy_between(ledger.spaces, timelines, edges)
         windows = [Window(begin, end) for begin, end in itertools.pairwise(edges)]
+        balances = self._store.balances(ledger, first, now_ms)
+        counted = [
+            sensed + counted_over(ledger.parking, balances, window.from_ms, window.to_ms)
+            for sensed, window in zip(occupancy_between(ledger.sensed_spaces, timelines, edges), windows, strict=True)
+        ]
         return [occupancy_result(one, window, None, now_ms) for one, window in zip(counted, windows, strict=True)]
 
     def _ledger(self, site: str) -> Ledger:

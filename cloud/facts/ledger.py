@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from cloud.facts.ledger_equipment import Equipment, equipment_mistakes
-from cloud.facts.ledger_parking import ParkingGroup, Space, space_mistakes
+from cloud.facts.ledger_parking import ParkingGroup, Space, parking_mistakes
 from cloud.facts.ledger_patrol import Checkpoint, Gps, NoGo, Robot, Zone, patrol_mistakes, zone_mistakes
 from cloud.facts.ledger_values import FLOOR_M_MAX, Name, PointM, known_zone
 from devices.document import Mistake, Path_, Section, load_document, parse_document
@@ -82,11 +82,18 @@ class Ledger(Section):
         """Floors by the name that robots give them."""
         return {floor.map: floor for floor in self.floors}
 
+    @cached_property
+    def sensed_spaces(self) -> tuple[Space, ...]:
+        """The spaces that are counted one by one: all but those of groups with counted barriers."""
+        counted = {group.id for group in self.parking if group.counted is not None}
+        return tuple(space for space in self.spaces if space.group not in counted)
+
     @property
     def devices(self) -> frozenset[str]:
         """Every device the ledger names."""
         named: tuple[Sequence[Equipment | Space | Robot], ...] = (self.equipment, self.spaces, self.robots)
-        return frozenset(one.device for things in named for one in things if one.device is not None)
+        barriers = [one.device for group in self.parking if group.counted for one in group.counted.barriers]
+        return frozenset([*barriers, *(one.device for things in named for one in things if one.device is not None)])
 
     def mistakes(self) -> Iterable[Mistake]:
         """What single values cannot show."""
@@ -99,7 +106,7 @@ class Ledger(Section):
             yield from _twice(kind, "id", [one.id for one in things])
         yield from _twice("floors", "map", [floor.map for floor in self.floors])
         yield from _twice("robots", "device", [one.device for one in self.robots])
-        yield from space_mistakes(self.spaces)
+        yield from parking_mistakes(self.parking, self.spaces)
         yield from self._references()
         yield from equipment_mistakes(self.equipment)
         sizes_m = {floor.id: (floor.width_m, floor.height_m) for floor in self.floors}

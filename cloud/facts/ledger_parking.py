@@ -11,13 +11,35 @@ from devices.point import Id, PointId
 from devices.states import SpaceState
 
 
+class GroupBarrier(Section):
+    """A barrier that counts passages. `reversed`: who enters there leaves this group, as on a ramp between levels."""
+
+    device: Id
+    reversed: bool = False
+
+
+class Counted(Section):
+    """A group whose barriers are counted, not its spaces.
+
+    `empty_at` is the local time at which nobody is inside (HH:MM). Counters that go round do so at `counts_to` (65536
+    for one register). More than `passages_max` passages between two readings: the counter began anew.
+    """
+
+    capacity: int = Field(ge=1, le=100_000)
+    barriers: tuple[GroupBarrier, ...] = Field(min_length=1, max_length=100)
+    empty_at: str | None = Field(default=None, pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    counts_to: int | None = Field(default=None, ge=2)
+    passages_max: int = Field(default=1_000, ge=1)
+
+
 class ParkingGroup(Section):
-    """Spaces of one kind of vehicle on one floor."""
+    """Spaces of one kind of vehicle on one floor, each watched by a sensor, or all together by counted barriers."""
 
     id: Id
     name: Name
     floor: Id
     vehicle: str = Field(default="car", max_length=50)
+    counted: Counted | None = None
 
 
 class Space(Section):
@@ -41,12 +63,16 @@ class Space(Section):
         return SpaceState(self.state) if self.state else None
 
 
-def space_mistakes(spaces: Sequence[Space]) -> Iterable[Mistake]:
-    """A sensor watches one space; a point belongs to a device."""
+def parking_mistakes(groups: Sequence[ParkingGroup], spaces: Sequence[Space]) -> Iterable[Mistake]:
+    """A sensor watches one space; a point belongs to a device; what barriers count is not counted twice."""
+    counted = {group.id for group in groups if group.counted is not None}
     watched: set[str] = set()
     for index, space in enumerate(spaces):
         if space.point is not None and space.device is None:
             yield Mistake(("spaces", index, "point"), "names a point of no device")
+        if space.group in counted and space.device is not None:
+            message = f"the group {space.group!r} is counted at its barriers: a sensor would count this space twice"
+            yield Mistake(("spaces", index, "device"), message)
         if space.sensor in watched:
             yield Mistake(("spaces", index, "device"), f"{space.sensor!r} already watches another space")
         if space.sensor is not None:

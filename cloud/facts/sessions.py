@@ -1,11 +1,13 @@
 """Parking: timelines of spaces -> how many were taken, and for how long. Pure; domain.md 4."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cloud.facts.ledger_parking import Space
+from cloud.facts.barriers import UNKNOWN as NOBODY_KNOWS
+from cloud.facts.barriers import Balance
+from cloud.facts.ledger_parking import ParkingGroup, Space
 from cloud.facts.timelines import SPACE_CODES, STATE_BITS, UNKNOWN, Timeline, debounced
 from devices.states import SpaceState
 
@@ -17,11 +19,24 @@ _STATE_OF = {code: state for state, code in SPACE_CODES.items()}
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """Counts of spaces at a moment, or their sums over time in ms; closed spaces are left out."""
+    """Counts of spaces at a moment, or their sums over time in ms; closed spaces are left out.
+
+    `estimated` of the known ones rest on counted barriers, not on sensors.
+    """
 
     occupied: int
     free: int
     unknown: int
+    estimated: int = 0
+
+    def __add__(self, other: "Occupancy") -> "Occupancy":
+        """Of both together."""
+        return Occupancy(
+            self.occupied + other.occupied,
+            self.free + other.free,
+            self.unknown + other.unknown,
+            self.estimated + other.estimated,
+        )
 
     @property
     def known(self) -> int:
@@ -74,6 +89,38 @@ def occupancy_between(
         Occupancy(occupied, free, length - occupied - free)
         for occupied, free, length in zip(*totals.tolist(), lengths.tolist(), strict=True)
     ]
+
+
+def counted_at(groups: Iterable[ParkingGroup], balances: Mapping[str, Balance], time_ms: int) -> Occupancy:
+    """Places taken at a moment in the groups whose barriers are counted."""
+    total = Occupancy(0, 0, 0)
+    for capacity, found in _capacities(groups, balances):
+        inside = NOBODY_KNOWS if found is None else found.at(time_ms)
+        if inside == NOBODY_KNOWS:
+            total += Occupancy(0, 0, capacity)
+        else:
+            total += Occupancy(inside, capacity - inside, 0, capacity)
+    return total
+
+
+def counted_over(
+    groups: Iterable[ParkingGroup], balances: Mapping[str, Balance], from_ms: int, to_ms: int
+) -> Occupancy:
+    """Space-milliseconds in [from_ms, to_ms) of the groups whose barriers are counted."""
+    total = Occupancy(0, 0, 0)
+    for capacity, found in _capacities(groups, balances):
+        taken, known_ms = (0, 0) if found is None else found.over(from_ms, to_ms)
+        known = capacity * known_ms
+        total += Occupancy(taken, known - taken, capacity * (to_ms - from_ms) - known, known)
+    return total
+
+
+def _capacities(
+    groups: Iterable[ParkingGroup], balances: Mapping[str, Balance]
+) -> Iterator[tuple[int, Balance | None]]:
+    for group in groups:
+        if group.counted is not None:
+            yield group.counted.capacity, balances.get(group.id)
 
 
 def states_at(spaces: Sequence[Space], devices: Mapping[str, Timeline], time_ms: int) -> dict[str, SpaceState]:

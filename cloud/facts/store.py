@@ -9,7 +9,9 @@ from time import monotonic
 
 import sqlalchemy as sa
 
+from cloud.facts.barriers import Balance
 from cloud.facts.claims import QUARTER_MS
+from cloud.facts.counted_groups import group_balances
 from cloud.facts.coverage_days import CoveredDay, Plans, covered_day, has_cells_to_compute, quarters_of, step_cells
 from cloud.facts.coverage_zones import Raster
 from cloud.facts.database import reading
@@ -84,6 +86,12 @@ class FactStore:
         return device_timelines(
             self.engine, site.id, site.time_zone, (from_ms, to_ms), known=self.profiles, devices=devices
         )
+
+    def balances(self, ledger: Ledger, from_ms: int, to_ms: int) -> dict[str, Balance]:
+        """As `counted_groups.group_balances`. `to_ms` must not lie ahead of now."""
+        if self._eager:
+            self.settle(ledger, to_ms)
+        return group_balances(self.engine, ledger, from_ms, to_ms, known=self.profiles)
 
     def rasters(self, ledger: Ledger) -> dict[str, Raster]:
         """Rasters of the floors that have zones, by map."""

@@ -24,4 +24,5 @@ def occupancy_result(counted: Occupancy, window: Window, target: Fraction | None
         unit="spaces" if window.from_ms == window.to_ms else "ms",
         window=window,
         final=is_final(window, now_ms),
+        details={"estimated": counted.estimated} if counted.estimated else {},
     )

@@ -12,7 +12,15 @@ import numpy as np
 from cloud.facts.coverage_days import required_of_day
 from cloud.facts.days import clipped, date_start, day_bounds, day_of, days_between, length_ms
 from cloud.facts.ledger import Ledger
-from cloud.facts.sessions import FLICKER_MS, Occupancy, occupancy_at, occupancy_over, states_at
+from cloud.facts.sessions import (
+    FLICKER_MS,
+    Occupancy,
+    counted_at,
+    counted_over,
+    occupancy_at,
+    occupancy_over,
+    states_at,
+)
 from cloud.facts.store import FactStore
 from cloud.facts.timelines import Timeline
 from cloud.indicators.alarms import ALARMS, ALARMS_DEFINITIONS
@@ -219,9 +227,14 @@ def _occupancy(asked: Asked) -> Occupancy:
     ledger, window = asked.ledger, asked.until_now
     if window.from_ms == window.to_ms:
         moment = min(window.to_ms, asked.now_ms)
-        return occupancy_at(ledger.spaces, _spaces(asked.store, ledger, moment - 1, moment), moment)
+        balances = asked.store.balances(ledger, moment - 1, moment)
+        sensed = occupancy_at(ledger.sensed_spaces, _spaces(asked.store, ledger, moment - 1, moment), moment)
+        return sensed + counted_at(ledger.parking, balances, moment)
     begin, end = facts_window(window, asked.now_ms, FLICKER_MS)
-    return occupancy_over(ledger.spaces, _spaces(asked.store, ledger, begin, end), window.from_ms, window.to_ms)
+    timelines = _spaces(asked.store, ledger, begin, end)
+    sensed = occupancy_over(ledger.sensed_spaces, timelines, window.from_ms, window.to_ms)
+    balances = asked.store.balances(ledger, window.from_ms, window.to_ms)
+    return sensed + counted_over(ledger.parking, balances, window.from_ms, window.to_ms)
 
 
 def _parking(asked: Asked) -> IndicatorResult:
