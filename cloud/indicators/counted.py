@@ -21,6 +21,11 @@ class Counted:
     device: Timeline | None  # of its device, as far as was looked; None: nothing was ever heard of it
     tally: Tally
 
+    def within(self, from_ms: int, to_ms: int) -> Tally | None:
+        """Its times in a part of the window; None when it was not in the ledger then."""
+        part = self.timeline.clipped(from_ms, to_ms)
+        return tally(part) if len(part.starts) else None
+
     @property
     def is_heard(self) -> bool:
         """Whether anything was known of it at any time of the window."""

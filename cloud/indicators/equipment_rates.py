@@ -3,13 +3,11 @@
 from dataclasses import replace
 
 from cloud.facts.days import day_bounds, days_between
-from cloud.facts.timelines import COUNTING
 from cloud.indicators.asking import Asked
 from cloud.indicators.counted import Counted, chosen_equipment, pooled
 from cloud.indicators.definition import Definition, IndicatorResult, Window
-from cloud.indicators.equipment import INTACT_RATE, tally
+from cloud.indicators.equipment import INTACT_RATE, Tally
 from cloud.indicators.pooling import Parts, Pooled, share
-from devices.states import Counts
 
 SNAPSHOT = "equipment.intact_rate_snapshot"
 BY_DAY = "equipment.intact_days"
@@ -19,8 +17,7 @@ RATE_DEFINITION = Definition(INTACT_RATE, by=GROUPS, recorded=("day", "month"))
 SNAPSHOT_DEFINITION = Definition(SNAPSHOT, "now", unit="equipment", by=GROUPS, recorded=("month",))
 DAYS_DEFINITION = Definition(BY_DAY, "month", unit="equipment_days", by=GROUPS, recorded=("month",))
 
-_COUNTS = {code: counts for counts, codes in COUNTING.items() for code in codes}
-_PART_OF = {Counts.UP: "intact", Counts.DOWN: "down", Counts.UNKNOWN: "unknown", Counts.EXCLUDED: "excluded"}
+_PARTS = ("intact", "down", "unknown", "excluded")
 
 
 def rate_parts(asked: Asked) -> Parts:
@@ -38,12 +35,17 @@ def rate_made(definition: Definition, parts: Parts) -> IndicatorResult:
 
 def snapshot_parts(asked: Asked) -> Parts:
     """Weighted numbers of equipment at the end of the window (or now): by what its state counts as."""
-    parts = dict.fromkeys(_PART_OF.values(), 0)
+    parts = dict.fromkeys(_PARTS, 0)
     for one in chosen_equipment(_at_its_end(asked)):
         if len(one.timeline.starts):
-            code, _ = one.timeline.code_at(one.timeline.end_ms - 1)
-            parts[_PART_OF[_COUNTS[code]]] += asked.policy.weights.of(one.equipment.criticality)
+            parts[_counts_as(one.tally)] += asked.policy.weights.of(one.equipment.criticality)
     return parts
+
+
+def _counts_as(moment: Tally) -> str:
+    """What one millisecond counts as."""
+    times = (moment.up_ms, moment.down_ms, moment.unknown_ms, moment.excluded_ms)
+    return _PARTS[max(range(len(times)), key=times.__getitem__)]
 
 
 def snapshot_made(definition: Definition, parts: Parts) -> IndicatorResult:
@@ -55,7 +57,7 @@ def snapshot_made(definition: Definition, parts: Parts) -> IndicatorResult:
 
 def day_parts(asked: Asked) -> Parts:
     """Weighted equipment-days. Intact: at most the policy's down time, even if all unknown time was down."""
-    parts = dict.fromkeys(_PART_OF.values(), 0)
+    parts = dict.fromkeys(_PARTS, 0)
     window, zone = asked.until_now, asked.ledger.site.time_zone
     days = [day_bounds(day, zone) for day in days_between(window.from_ms, window.to_ms, zone)]
     for one in chosen_equipment(asked):
@@ -72,10 +74,9 @@ def day_made(definition: Definition, parts: Parts) -> IndicatorResult:
 
 
 def _day_counts_as(one: Counted, begin: int, end: int, down_max_ms: int) -> str | None:
-    part = one.timeline.clipped(begin, end)
-    if not len(part.starts):
+    day = one.within(begin, end)
+    if day is None:
         return None
-    day = tally(part)
     if not day.up_ms + day.down_ms + day.unknown_ms:
         return "excluded"
     if day.down_ms > down_max_ms:
