@@ -50,8 +50,9 @@ class CloudClient:
     """One gateway's connection to the cloud. Feeds the clock with the `server_time` of every answer."""
 
     def __init__(
-        self, url: str, gateway: str, key: Ed25519PrivateKey, clock: Clock, ca_file: Path | None = None
-    ) -> None:
+        self, url: str, gateway: str, key: Ed25519PrivateKey, clock: Clock, ca_file: Path | None = None,
+        *, transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:  # fmt: skip
         self._gateway = gateway
         self._key = key
         self._clock = clock
@@ -66,6 +67,7 @@ class CloudClient:
             timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
             trust_env=False,
+            transport=transport,  # sockets, unless somebody simulates the way to the cloud
         )
 
     async def post(self, frames: Sequence[bytes]) -> Receipt:

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from devices.records import Link
+from devices.records import Link as LinkRecord
 from edge.clock import Moment
 from edge.config import Connection, ModbusServer, MqttBroker, Site
-from edge.drivers.modbus import ModbusDriver
+from edge.drivers.modbus import Link, ModbusDriver
 from edge.drivers.modbus_device import plans_of
+from edge.drivers.modbus_link import ModbusLink
 from edge.drivers.mqtt import MqttDriver
 from edge.drivers.mqtt_reader import MqttCounts
 from edge.items import Sink, Stored
@@ -22,12 +23,13 @@ class Collector:
     `sink` gets what was read, in order, with the moment of handling. It may wait (back-pressure): ticks
     missed meanwhile are coalesced and counted. `now` gives moments; `rate` is that of the clock, polls are
     as many times faster. `stored` waits until what the sink took is on disk; brokers hear of it then. Raises
-    Permanent for a profile whose points no read can hold, or for TLS files that cannot be used.
+    Permanent for a profile whose points no read can hold, or for TLS files that cannot be used. `link_to` opens
+    the way to a Modbus server; a simulation brings its own.
     """
 
     def __init__(
         self, site: Site, sink: Sink, now: Callable[[], Moment], *, rng: Random, rate: float = 1.0,
-        stored: Stored = stored_at_once,
+        stored: Stored = stored_at_once, link_to: Callable[[ModbusServer], Link] = ModbusLink,
     ) -> None:  # fmt: skip
         self._site = site
         self._sink = sink
@@ -35,6 +37,7 @@ class Collector:
         self._now = now
         self._rng = rng
         self._rate = rate
+        self._link_to = link_to
         self._polling: dict[str, Polling] = {}
         self._listening: dict[str, Listening] = {}
         self._drivers: dict[str, MqttDriver] = {}
@@ -55,7 +58,7 @@ class Collector:
         """What came in over each broker, and what was rejected."""
         return {name: driver.counts for name, driver in self._drivers.items()}
 
-    def links(self, moment: Moment) -> tuple[Link, ...]:
+    def links(self, moment: Moment) -> tuple[LinkRecord, ...]:
         """The links of polled devices as last recorded, for a keyframe or a new epoch."""
         return tuple(link for owner in self._polling.values() for link in owner.links(moment))
 
@@ -79,7 +82,7 @@ class Collector:
             mine = set(units[socket :: server.sockets])
             plans = [plan for device in devices if device.unit in mine for plan in plans_of(device)]
             name = connection.id if server.sockets == 1 else f"{connection.id}/{socket + 1}"
-            driver = ModbusDriver(server, self._now)
+            driver = ModbusDriver(server, self._now, self._link_to(server))
             self._polling[name] = Polling(
                 name, driver, plans, self._sink, now=self._now, rng=self._rng, rate=self._rate
             )

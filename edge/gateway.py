@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from random import Random, SystemRandom
 
 import msgspec
@@ -16,7 +17,9 @@ from devices.version import software_version
 from edge.clock import Clock, Moment
 from edge.cloud_client import CloudClient
 from edge.collector import Collector
-from edge.config import Device, Site
+from edge.config import Device, ModbusServer, Site
+from edge.drivers.modbus import Link
+from edge.drivers.modbus_link import ModbusLink
 from edge.enrol import load_key
 from edge.filter import Filter
 from edge.items import Item
@@ -40,31 +43,45 @@ def inventory_of(devices: Sequence[Device], time_ms: int) -> tuple[Inventory, tu
     return Inventory(time_ms, software_version(), configuration, infos), tuple(profiles.values())
 
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the agent touches outside of this process: devices, the cloud, chance. A simulation brings its own."""
+
+    link_to: Callable[[ModbusServer], Link] = ModbusLink
+    client: type[CloudClient] = CloudClient
+    rng: Random = field(default_factory=SystemRandom)
+
+
 class Gateway:
     """One agent. `open` finds every problem of the set-up before anything is started."""
 
-    def __init__(self, site: Site, key: Ed25519PrivateKey, clock: Clock, rng: Random, bytes_max: int) -> None:
+    def __init__(self, site: Site, key: Ed25519PrivateKey, clock: Clock, world: World, bytes_max: int) -> None:
         self._site = site
         self._clock = clock
         self._run = clock.now().run
         self._table = SeriesTable()
-        self._collector = Collector(site, self._sink, clock.now, rng=rng, rate=clock.rate, stored=self._stored)
+        reading, sending = (Random(world.rng.getrandbits(64)) for _ in range(2))  # an outage changes no poll
+        self._collector = Collector(
+            site, self._sink, clock.now, rng=reading, rate=clock.rate, stored=self._stored, link_to=world.link_to
+        )
         self._filter = Filter(site.devices, self._table)
         cloud = site.config.cloud
         ca_file = site.folder / cloud.ca_file if cloud is not None and cloud.ca_file else None
         gateway = site.config.gateway
-        self._client = CloudClient(cloud.url, gateway, key, clock, ca_file) if cloud is not None else None
+        self._client = world.client(cloud.url, gateway, key, clock, ca_file) if cloud is not None else None
         self._journal = Journal.open(
             site.data_path / JOURNAL_FOLDER, gateway, key, clock, self._table, bytes_max=bytes_max
         )
         self._journal.confirm_from(self._filter.confirmations, self._collector.links)
         self._journal.announce(*inventory_of(site.devices, clock.now().utc_ms))
-        self._uplink = Uplink(self._journal, self._client, clock, rng) if self._client is not None else None
+        self._uplink = Uplink(self._journal, self._client, clock, sending) if self._client is not None else None
 
     @classmethod
-    def open(cls, site: Site, clock: Clock, bytes_max: int = JOURNAL_BYTES_MAX) -> "Gateway":
+    def open(
+        cls, site: Site, clock: Clock, bytes_max: int = JOURNAL_BYTES_MAX, world: World | None = None
+    ) -> "Gateway":
         """Raises ConfigurationError when the set-up is wrong, StorageUnavailable when the disk cannot be used."""
-        return cls(site, load_key(site.key_path), clock, SystemRandom(), bytes_max)
+        return cls(site, load_key(site.key_path), clock, world or World(), bytes_max)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read, keep and send until `stop` is set, then end within two seconds."""

@@ -48,6 +48,26 @@ class Driver(Protocol):
         """Close the connection."""
 
 
+class Link(Protocol):
+    """One way to devices, one question at a time; `ModbusLink` is the real one."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether questions can be sent."""
+
+    async def connect(self) -> None:
+        """Open the connection. Raises LinkDown."""
+
+    async def ready(self, question: Question) -> bool:
+        """Wait until the question may be sent; False when it cannot be."""
+
+    async def read(self, question: Question) -> Reply:
+        """Ask; failures are in the reply."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     quality: Quality
@@ -59,8 +79,8 @@ class _Answer:
 class ModbusDriver:
     """Polls over one socket or serial line. `now` gives moments, for the times of readings."""
 
-    def __init__(self, server: ModbusServer, now: Callable[[], Moment]) -> None:
-        self._link = ModbusLink(server)
+    def __init__(self, server: ModbusServer, now: Callable[[], Moment], link: Link | None = None) -> None:
+        self._link: Link = link if link is not None else ModbusLink(server)
         self._now = now
 
     @property
