@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from devices.disk import MACHINE, Disk
 from devices.errors import StorageUnavailable
 
 MAGIC = b"\xf5GHr"
@@ -55,32 +56,38 @@ class Segments:
     that a later append is never hidden behind a torn record.
     """
 
-    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, folder: Path, segment_bytes: int, disk: Disk) -> None:
         self._folder = folder
         self._segment_bytes = segment_bytes
+        self._disk = disk
         self._file = -1
         self._end = Position(0, 0)
         self._durable = Position(0, 0)
         self._tail_dirty = False
 
     @classmethod
-    def open(cls, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> Self:
-        """Open or create the folder and find the end behind the last whole record."""
-        self = cls(folder, segment_bytes)
+    def open(
+        cls, folder: Path, segment_bytes: int = SEGMENT_BYTES, disk: Disk = MACHINE, *, patient: bool = False
+    ) -> Self:
+        """Open or create the folder and find the end behind the last whole record.
+
+        With `patient` a folder that can be read but not written now is opened, too; each append tries again.
+        """
+        self = cls(folder, segment_bytes, disk)
         with _storage(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            numbers = segment_numbers(folder)
-            if not numbers:
-                self._start(1)
-                return self
-            last = numbers[-1]
-            end = Position(last, 0)
-            for found in scan_segment(folder, last):
+            numbers = segment_numbers(folder) if folder.exists() else []
+        if numbers:
+            end = Position(numbers[-1], 0)
+            for found in scan_segment(folder, numbers[-1]):
                 if isinstance(found, Record):
                     end = found.end
-            self._file = os.open(_path(folder, last), os.O_RDWR)
             self._end = self._durable = end
-            self._wipe_tail()
+        try:
+            with _storage(folder):
+                self._begin_writing()
+        except StorageUnavailable:
+            if not patient:
+                raise
         return self
 
     @property
@@ -98,22 +105,31 @@ class Segments:
         """Everything before this survives a power cut."""
         return self._durable
 
-    def append(self, payload: bytes) -> Position:
-        """Write one record. It is durable after the next `sync`."""
+    @property
+    def room(self) -> int:
+        """Bytes left in the segment that is being written to."""
+        return self._segment_bytes - self._end.offset if self._end.segment else 0
+
+    def append(self, payload: bytes, reserve: int = 0) -> Position:
+        """Write one record. It is durable after the next `sync`.
+
+        A new segment begins when fewer than `reserve` bytes would be left in this one.
+        """
         size = _HEAD.size + len(payload)
         if len(payload) > RECORD_BYTES_MAX:
             raise ValueError(f"a record holds at most {RECORD_BYTES_MAX} bytes, this one has {len(payload)}")
         with _storage(self._folder):
+            if self._file < 0:
+                self._begin_writing()
             if self._tail_dirty:
                 self._wipe_tail()
-            if self._end.offset and self._end.offset + size > self._segment_bytes:
-                self.sync()
-                self._start(self._end.segment + 1)
+            if self._end.offset and self._end.offset + size + reserve > self._segment_bytes:
+                self._roll()
             position = self._end
             length = len(payload).to_bytes(4, "little")
             head = MAGIC + length + zlib.crc32(payload, zlib.crc32(length)).to_bytes(4, "little")
             try:
-                _write_all(self._file, head + payload, position.offset)
+                self._disk.write(self._file, head + payload, position.offset)
             except OSError:
                 self._tail_dirty = True
                 self._wipe_tail()
@@ -126,8 +142,14 @@ class Segments:
         if self._durable == self._end:
             return
         with _storage(self._folder):
-            os.fdatasync(self._file)
+            self._disk.sync_data(self._file)
         self._durable = self._end
+
+    def roll(self) -> None:
+        """Begin a new segment now, unless the present one is empty."""
+        if self._end.offset:
+            with _storage(self._folder):
+                self._roll()
 
     def rollback(self) -> None:
         """Forget what was appended since the last `sync`.
@@ -137,6 +159,8 @@ class Segments:
         """
         if self._end.segment == self._durable.segment:
             self._end = self._durable
+        if self._file < 0:
+            return  # nothing was written
         self._tail_dirty = True
         with _storage(self._folder):
             self._wipe_tail()
@@ -175,8 +199,8 @@ class Segments:
         if segment == self._end.segment:
             raise ValueError("the segment that is being written to cannot be deleted")
         with _storage(self._folder):
-            _path(self._folder, segment).unlink(missing_ok=True)
-            sync_folder(self._folder)
+            self._disk.unlink(_path(self._folder, segment))
+            self._disk.sync_folder(self._folder)
 
     def close(self) -> None:
         """Make everything durable and close. Closing twice is fine."""
@@ -187,16 +211,35 @@ class Segments:
                 os.close(self._file)
                 self._file = -1
 
+    def _begin_writing(self) -> None:
+        """Open the last segment, or begin the first one."""
+        self._disk.make_folder(self._folder)
+        if not self._end.segment:
+            self._start(1)
+            return
+        self._file = self._disk.open(_path(self._folder, self._end.segment), os.O_RDWR)
+        try:
+            self._wipe_tail()
+        except OSError:
+            os.close(self._file)
+            self._file = -1
+            raise
+
+    def _roll(self) -> None:
+        self.sync()
+        self._start(self._end.segment + 1)
+
     def _start(self, number: int) -> None:
         """Begin a new segment; when that fails the present one stays and no trace of the new one."""
-        handle = os.open(_path(self._folder, number), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        path = _path(self._folder, number)
+        handle = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
-            os.posix_fallocate(handle, 0, self._segment_bytes)
-            os.fsync(handle)
-            sync_folder(self._folder)
+            self._disk.allocate(handle, self._segment_bytes)
+            self._disk.sync(handle)
+            self._disk.sync_folder(self._folder)
         except OSError:
             os.close(handle)
-            _path(self._folder, number).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
         if self._file >= 0:
             os.close(self._file)
@@ -204,11 +247,19 @@ class Segments:
         self._end = self._durable = Position(number, 0)
 
     def _wipe_tail(self) -> None:
-        """Zero what a torn append left behind the end: it must never be taken for a record later."""
-        offset = self._end.offset
-        os.ftruncate(self._file, offset)
-        os.posix_fallocate(self._file, 0, max(self._segment_bytes, offset + 1))
-        os.fsync(self._file)
+        """Zero what a torn append left behind the end: it must never be taken for a record later.
+
+        Written over rather than cut off: a disk that is full would not give the place back.
+        """
+        size = os.fstat(self._file).st_size
+        rest = os.pread(self._file, size - self._end.offset, self._end.offset) if size > self._end.offset else b""
+        torn = len(rest.rstrip(b"\0"))
+        if torn:
+            self._disk.write(self._file, bytes(torn), self._end.offset)
+        if size < self._segment_bytes:
+            self._disk.allocate(self._file, self._segment_bytes)
+        if torn or size < self._segment_bytes:
+            self._disk.sync(self._file)
         self._tail_dirty = False
 
 
@@ -253,26 +304,22 @@ def scan_segment(folder: Path, number: int, start: int = 0, stop: int | None = N
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names that were created or removed in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Make names that were created or removed in a folder durable. Raises OSError."""
+    MACHINE.sync_folder(folder)
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_durably(path: Path, data: bytes, mode: int = 0o600, disk: Disk = MACHINE) -> None:
     """Replace a file so that after a power cut it holds the old or the new content, never a mixture."""
     with _storage(path.parent):
         temporary = path.with_name(path.name + ".new")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        handle = disk.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         try:
-            _write_all(handle, data, 0)
-            os.fsync(handle)
+            disk.write(handle, data, 0)
+            disk.sync(handle)
         finally:
             os.close(handle)
-        temporary.replace(path)
-        sync_folder(path.parent)
+        disk.replace(temporary, path)
+        disk.sync_folder(path.parent)
 
 
 @contextmanager
@@ -286,13 +333,6 @@ def _storage(folder: Path) -> Iterator[None]:
 
 def _path(folder: Path, number: int) -> Path:
     return folder / f"{number:012d}.seg"
-
-
-def _write_all(file: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written
 
 
 def _whole_record(data: bytes, offset: int) -> int:
