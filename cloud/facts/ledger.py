@@ -8,11 +8,12 @@ from datetime import date
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
+from cloud.facts.ledger_duty import Building, Calendar, Redundancy, duty_mistakes
 from cloud.facts.ledger_equipment import Equipment, equipment_mistakes
 from cloud.facts.ledger_parking import ParkingGroup, Space, parking_mistakes
 from cloud.facts.ledger_patrol import Checkpoint, Gps, NoGo, Robot, Zone, patrol_mistakes, zone_mistakes
@@ -38,6 +39,7 @@ class Site(Section):
     type: str = "commercial"
     zone: Annotated[str, AfterValidator(known_zone)]
     commissioned: date | None = None
+    calendar: Id | None = None  # required hours of all equipment that has no other; none: always
 
     @property
     def time_zone(self) -> ZoneInfo:
@@ -56,13 +58,23 @@ class Floor(Section):
     walls: tuple[Annotated[tuple[PointM, ...], Field(max_length=10_000)], ...] = Field(default=(), max_length=10_000)
     cell_m: Annotated[float, AfterValidator(_cell)] = 0.5  # 1 m outdoors
     gps: Gps | None = None  # outdoors, where robots tell their position on WGS 84
+    building: Id | None = None
+
+
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
 
 
 class Ledger(Section):
     """Everything about one site. `targets` are ratios by indicator id."""
 
     site: Site
+    buildings: tuple[Building, ...] = Field(default=(), max_length=500)
     floors: tuple[Floor, ...] = Field(default=(), max_length=500)
+    calendars: tuple[Calendar, ...] = Field(default=(), max_length=500)
+    class_calendars: dict[str, Id] = Field(default_factory=dict, max_length=500)  # by class of equipment
+    redundancy: tuple[Redundancy, ...] = Field(default=(), max_length=5_000)
     equipment: tuple[Equipment, ...] = Field(default=(), max_length=THINGS_MAX)
     parking: tuple[ParkingGroup, ...] = Field(default=(), max_length=1_000)
     spaces: tuple[Space, ...] = Field(default=(), max_length=THINGS_MAX)
@@ -93,11 +105,12 @@ class Ledger(Section):
         """Every device the ledger names."""
         named: tuple[Sequence[Equipment | Space | Robot], ...] = (self.equipment, self.spaces, self.robots)
         barriers = [one.device for group in self.parking if group.counted for one in group.counted.barriers]
-        return frozenset([*barriers, *(one.device for things in named for one in things if one.device is not None)])
+        return frozenset([*barriers, *(one.device for things in named for one in things if one.device)])
 
     def mistakes(self) -> Iterable[Mistake]:
         """What single values cannot show."""
-        kinds: dict[str, Sequence[Floor | Equipment | ParkingGroup | Space | Robot | Zone | NoGo | Checkpoint]] = {
+        kinds: dict[str, Sequence[_Named]] = {
+            "buildings": self.buildings, "calendars": self.calendars, "redundancy": self.redundancy,
             "floors": self.floors, "equipment": self.equipment, "parking": self.parking,
             "spaces": self.spaces, "robots": self.robots, "zones": self.zones, "no_go": self.no_go,
             "checkpoints": self.checkpoints,
@@ -109,16 +122,25 @@ class Ledger(Section):
         yield from parking_mistakes(self.parking, self.spaces)
         yield from self._references()
         yield from equipment_mistakes(self.equipment)
+        yield from duty_mistakes(
+            self.equipment, self.calendars, self.redundancy,
+            [(("site", "calendar"), self.site.calendar),
+             *((("class_calendars", name), calendar) for name, calendar in self.class_calendars.items())],
+        )  # fmt: skip
         sizes_m = {floor.id: (floor.width_m, floor.height_m) for floor in self.floors}
         yield from zone_mistakes(self.zones, sizes_m)
         yield from patrol_mistakes(self.zones, self.robots, self.no_go, self.checkpoints, sizes_m)
 
     def _references(self) -> Iterable[Mistake]:
-        floors = {floor.id for floor in self.floors}
+        floors, buildings = {floor.id for floor in self.floors}, {building.id for building in self.buildings}
         groups = {group.id for group in self.parking}
         zones = {zone.id for zone in self.zones}
+        for index, floor in enumerate(self.floors):
+            yield from _unknown(("floors", index, "building"), "building", floor.building, buildings)
         for index, equipment in enumerate(self.equipment):
             yield from _unknown(("equipment", index, "floor"), "floor", equipment.floor, floors)
+            yield from _unknown(("equipment", index, "building"), "building", equipment.building, buildings)
+            yield from _unknown(("equipment", index, "zone"), "zone", equipment.zone, zones)
         for index, group in enumerate(self.parking):
             yield from _unknown(("parking", index, "floor"), "floor", group.floor, floors)
         for index, space in enumerate(self.spaces):

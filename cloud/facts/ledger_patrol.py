@@ -48,6 +48,7 @@ class Robot(Section):
     id: Id
     name: Name
     device: Id
+    criticality: Literal["A", "B", "C"] = "B"  # as equipment of class patrol-robot
     radius_m: float = Field(default=3.0, gt=0, le=ROBOT_RADIUS_M_MAX)
     footprint_m: tuple[float, float] | None = None  # length and width of its body
     speed_max_m_s: float = Field(default=1.5, gt=0, le=ROBOT_SPEED_M_S_MAX)
