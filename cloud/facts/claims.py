@@ -17,6 +17,7 @@ from devices.records import DeviceInfo, Inventory, Link, Loss, ProfileText
 
 DAY_MS = 86_400_000
 QUARTER_MS = 900_000
+NODE_POINT = "last_node"  # of a robot: the node that it reached last (VDA 5050)
 
 
 class FrameKey(msgspec.Struct, frozen=True, order=True, array_like=True):
@@ -118,6 +119,7 @@ class FrameFacts:
     profiles: tuple[ProfileText, ...] = ()
     inventories: tuple[Inventory, ...] = ()
     losses: tuple[Loss, ...] = ()
+    nodes: tuple[tuple[str, int, str], ...] = ()  # device, when, the node that it named as its last one
 
     @property
     def devices(self) -> frozenset[str]:
@@ -145,6 +147,7 @@ def facts_of(frame: Frame, received_ms: int, site: str, shift_ms: int = 0) -> Fr
         profiles=tuple(one for one in records if isinstance(one, ProfileText)),
         inventories=tuple(_shifted(one, shift_ms) for one in records if isinstance(one, Inventory)),
         losses=tuple(one for one in records if isinstance(one, Loss)),
+        nodes=tuple(_nodes(frame)) if events else (),
     )  # fmt: skip
 
 
@@ -275,6 +278,15 @@ def _stops(frame: Frame, shift_ms: int) -> Iterable[Stop]:
 
 def _shifted(inventory: Inventory, shift_ms: int) -> Inventory:
     return msgspec.structs.replace(inventory, time_ms=inventory.time_ms + shift_ms)
+
+
+def _nodes(frame: Frame) -> Iterable[tuple[str, int, str]]:
+    texts, series = frame.content.texts, frame.content.series
+    for index, time_ms, text, quality in zip(
+        texts.series.tolist(), texts.time_ms.tolist(), texts.texts, texts.quality.tolist(), strict=True
+    ):
+        if series[index].point == NODE_POINT and text and quality < FIRST_BAD_QUALITY:
+            yield series[index].device, time_ms, text
 
 
 def _grouping(names: Sequence[str]) -> tuple[list[str], Int64s]:

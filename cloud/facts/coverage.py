@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cloud.facts.claims import PoseRows
 from cloud.facts.coverage_zones import Mask, Raster
@@ -18,7 +19,8 @@ LEG_MS_MAX = 5_000
 LEG_MM_MAX = 500_000  # keeps squares within int64; far beyond what any allowed speed covers in 5 s
 _VALID_MASK = int(PoseFlag.LOCALIZED | PoseFlag.AUTOMATIC | PoseFlag.CHARGING)
 _VALID = int(PoseFlag.LOCALIZED | PoseFlag.AUTOMATIC)
-_NO_MAP = -1
+
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +72,28 @@ def pose_set(blocks: Iterable[PoseRows]) -> PoseSet:
     return PoseSet(time_ms[order], x_mm[order], y_mm[order], which[order], flags[order].astype(np.uint8), maps)
 
 
-def covered_cells(
-    poses: PoseSet, from_ms: int, to_ms: int, rasters: Mapping[str, Raster], sight: Sight
-) -> dict[str, Mask]:
-    """Cells seen on the legs whose later pose lies in [from_ms, to_ms), by map; maps without any are left out.
+@dataclass(frozen=True, slots=True, eq=False)
+class Drive:
+    """Poses of one robot and what may be made of them: `legs[k]` joins pose `legs[k]` and the one after it."""
+
+    poses: PoseSet
+    valid: Bools
+    legs: Int64s
+
+    def legs_on(self, map_index: int) -> Int64s:
+        """The legs on one of the maps."""
+        chosen: Int64s = self.legs[self.poses.map[self.legs] == map_index]
+        return chosen
+
+
+def drive_of(poses: PoseSet, from_ms: int, to_ms: int, known: Iterable[str], sight: Sight) -> Drive:
+    """Which poses count, and the legs whose later pose lies in [from_ms, to_ms). `known` are the maps that count.
 
     `poses` should reach back to the last pose of the 5 s before `from_ms`.
     """
-    known = np.array([name in rasters for name in poses.maps], np.bool_)
-    on_plan = known[poses.map] if len(poses.maps) else np.zeros(0, np.bool_)
+    names = frozenset(known)
+    on_plan = np.array([name in names for name in poses.maps], np.bool_)
+    on_plan = on_plan[poses.map] if len(poses.maps) else np.zeros(0, np.bool_)
     valid = (poses.flags & _VALID_MASK == _VALID) & on_plan
     step_ms = np.diff(poses.time_ms)
     step_x, step_y = np.diff(poses.x_mm), np.diff(poses.y_mm)
@@ -89,9 +104,22 @@ def covered_cells(
     # distance <= 1.2 v t  <=>  distance^2 * 2500^2 <= (3 v t)^2, with v in mm/s and t in ms
     squares = (step_x[legs] ** 2 + step_y[legs] ** 2) * 6_250_000
     legs = legs[squares <= (3 * sight.speed_max_mm_s * step_ms[legs]) ** 2]
+    return Drive(poses, valid, legs)
+
+
+def covered_cells(
+    poses: PoseSet, from_ms: int, to_ms: int, rasters: Mapping[str, Raster], sight: Sight
+) -> dict[str, Mask]:
+    """Cells seen on the legs whose later pose lies in [from_ms, to_ms), by map; maps without any are left out."""
+    return cells_of(drive_of(poses, from_ms, to_ms, rasters, sight), rasters, sight)
+
+
+def cells_of(drive: Drive, rasters: Mapping[str, Raster], sight: Sight) -> dict[str, Mask]:
+    """Cells seen on the legs of a drive, by map; maps without any are left out."""
+    poses = drive.poses
     found = {}
     for index, name in enumerate(poses.maps):
-        mine = legs[poses.map[legs] == index]
+        mine = drive.legs_on(index)
         if len(mine):
             ends = _Legs(poses.x_mm[mine], poses.y_mm[mine], poses.x_mm[mine + 1], poses.y_mm[mine + 1])
             found[name] = _sweep(ends, rasters[name], sight.radius_mm)
@@ -101,7 +129,7 @@ def covered_cells(
 def _sweep(legs: _Legs, raster: Raster, radius_mm: int) -> Mask:
     """Union of the legs' surroundings, each clipped to the zones that are seen from its ends."""
     covered = np.zeros(raster.zones.shape, np.bool_)
-    zones = _zones_at(raster, legs.from_x, legs.from_y) | _zones_at(raster, legs.to_x, legs.to_y)
+    zones = raster.zones_at(legs.from_x, legs.from_y) | raster.zones_at(legs.to_x, legs.to_y)
     for bits in np.unique(zones).tolist():
         seen = raster.seen_from(bits)
         if seen:
@@ -109,13 +137,6 @@ def _sweep(legs: _Legs, raster: Raster, radius_mm: int) -> Mask:
             part = _Legs(legs.from_x[mine], legs.from_y[mine], legs.to_x[mine], legs.to_y[mine])
             covered |= _within(part, raster, radius_mm) & (raster.zones & seen != 0)
     return covered
-
-
-def _zones_at(raster: Raster, x_mm: Int64s, y_mm: Int64s) -> Int64s:
-    column, row = x_mm // raster.cell_mm, y_mm // raster.cell_mm
-    inside = (column >= 0) & (column < raster.columns) & (row >= 0) & (row < raster.rows)
-    found = raster.zones[np.where(inside, row, 0), np.where(inside, column, 0)]
-    return np.where(inside, found, 0)
 
 
 def _within(legs: _Legs, raster: Raster, radius_mm: int) -> Mask:

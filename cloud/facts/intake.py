@@ -10,6 +10,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from cloud.facts.claims import (
     DAY_MS,
+    QUARTER_MS,
     Claim,
     ClaimBlock,
     FrameFacts,
@@ -33,6 +34,7 @@ from cloud.facts.database import (
     runs,
     stops,
 )
+from cloud.facts.tables_patrol import patrol_nodes
 from devices.reading import Lane
 
 WHOLE_SITE = "*"  # the device of a mark that concerns every device of the site
@@ -44,7 +46,7 @@ Mark = tuple[str, int, int]
 # Statements are made once: making one costs more than running it.
 _INSERT = {
     table: insert(table).on_conflict_do_nothing()
-    for table in (claims, poses, profiles, inventories, device_infos, stops, losses)
+    for table in (claims, poses, profiles, inventories, device_infos, stops, losses, patrol_nodes)
 }
 _NEW_RUN = sa.insert(runs)
 _SAME_EPOCH = (
@@ -93,6 +95,7 @@ def store_facts(connection: sa.Connection, facts: FrameFacts) -> bool:
         body = encode_poses(pose.rows)
         _insert(connection, poses, facts, device=pose.device, utc_quarter=pose.utc_quarter, body=body)
         _mark_quarters(connection, facts.site, pose.device, pose.utc_quarter)
+    _store_nodes(connection, facts)
     changed.extend(_store_stops(connection, facts.site, facts.stops))
     changed.extend(_store_profiles(connection, facts))
     changed.extend(_store_inventories(connection, facts))
@@ -170,6 +173,14 @@ def _reach_row(site: str, block: ClaimBlock, claim: Claim) -> dict[str, object]:
         "site": site, "device": block.device, "point": claim.point, "from_ms": claim.from_ms, "value": claim.value,
         "to_ms": claim.to_ms, "hold_ms": claim.hold_ms, "rank": rank_of(block.rows.key),
     }  # fmt: skip
+
+
+def _store_nodes(connection: sa.Connection, facts: FrameFacts) -> None:
+    for device, time_ms, node in facts.nodes:
+        row = {"site": facts.site, "device": device, "utc_quarter": time_ms // QUARTER_MS, "time_ms": time_ms,
+               "node": node}  # fmt: skip
+        if connection.execute(_INSERT[patrol_nodes], row).rowcount:
+            _mark_quarters(connection, facts.site, device, time_ms // QUARTER_MS)
 
 
 def _mark_quarters(connection: sa.Connection, site: str, device: str, quarter: int) -> None:

@@ -27,6 +27,7 @@ from cloud.facts.database import (
     stops,
     writing,
 )
+from cloud.facts.tables_patrol import patrol_nodes, visits
 from devices.errors import Permanent, StorageUnavailable
 from devices.frame import Identity
 
@@ -40,7 +41,7 @@ class UnusableFacts(Permanent):
 # What the log tells again, and what is computed from that; inputs and records are not among it.
 FROM_THE_LOG = (
     claims, reaches, runs, stops, poses, profiles, device_infos, inventories, losses, marks, device_days, device_heads,
-    quarter_cells, positions, set_aside,
+    quarter_cells, patrol_nodes, visits, positions, set_aside,
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from cloud.facts.barriers import Balance
 from cloud.facts.claims import QUARTER_MS
 from cloud.facts.counted_groups import group_balances
-from cloud.facts.coverage_days import CoveredDay, Plans, covered_day, has_cells_to_compute, quarters_of, step_cells
+from cloud.facts.coverage_days import CoveredDay, covered_day, has_cells_to_compute, quarters_of, step_cells
 from cloud.facts.coverage_zones import Raster
 from cloud.facts.database import reading
 from cloud.facts.day_work import has_days_to_compute, step_days
@@ -20,6 +20,7 @@ from cloud.facts.days import day_bounds, day_of, days_between
 from cloud.facts.device_days import device_timelines
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledgers import LedgerVersion, ledger_version, parsed_versions, sites_with_ledger
+from cloud.facts.patrol_plan import History, Plans
 from cloud.facts.rows import Profiles, first_run_ms
 from cloud.facts.timelines import Timeline
 
@@ -95,7 +96,12 @@ class FactStore:
 
     def rasters(self, ledger: Ledger) -> dict[str, Raster]:
         """Rasters of the floors that have zones, by map."""
-        return self._plans.of(ledger)[1]
+        return self._plans.of(ledger).rasters
+
+    def patrol_history(self, ledger: Ledger) -> History:
+        """What robots are to see, by day: of the ledgers of this ledger's site."""
+        versions = [(one.valid_from_ms, one.ledger) for one in self.ledgers(ledger.site.id)]
+        return self._plans.history(versions or [(0, ledger)])
 
     def covered_days(
         self, ledger: Ledger, from_ms: int, to_ms: int, now_ms: int, *, passes: bool = False
@@ -103,11 +109,11 @@ class FactStore:
         """What robots saw on each local day that [from_ms, to_ms) touches, within it. Whole quarter hours count."""
         if self._eager:
             self.settle(ledger, max(from_ms, now_ms))
-        rasters = self.rasters(ledger)
+        history = self.patrol_history(ledger)
         wanted = range(from_ms // QUARTER_MS, -(-to_ms // QUARTER_MS))
-        robots = quarters_of(self.engine, ledger, self._plans, wanted, now_ms)
+        robots = quarters_of(self.engine, history, wanted, now_ms)
         return [
-            covered_day(ledger, rasters, day, (from_ms, to_ms), robots, passes=passes)
+            covered_day(history.on(day), day, (from_ms, to_ms), robots, passes=passes)
             for day in days_between(from_ms, to_ms, ledger.site.time_zone)
         ]
 
@@ -136,17 +142,17 @@ class FactStore:
 
     def is_settled(self, ledger: Ledger, to_ms: int) -> bool:
         """Whether what lies before a moment is derived from all that arrived; its own day and quarter never are."""
-        version, _ = self._plans.of(ledger)
+        history = self.patrol_history(ledger)
         day = day_of(to_ms - 1, ledger.site.time_zone)
         before_ms = day_bounds(day, ledger.site.time_zone)[0]
         with reading(self.engine) as connection:
             return not (
                 has_days_to_compute(connection, ledger.site.id, ledger.site.time_zone, day, before_ms)
-                or has_cells_to_compute(connection, ledger, version, to_ms // QUARTER_MS)
+                or has_cells_to_compute(connection, history, to_ms // QUARTER_MS)
             )
 
     def _step(self, ledger: Ledger, now_ms: int) -> bool:
         site = ledger.site
         today = day_of(now_ms - 1, site.time_zone)
         more = step_days(self.engine, site.id, site.time_zone, today, self.profiles)
-        return step_cells(self.engine, ledger, self._plans, now_ms // QUARTER_MS) or more
+        return step_cells(self.engine, self.patrol_history(ledger), now_ms // QUARTER_MS) or more
