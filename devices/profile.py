@@ -54,6 +54,17 @@ class Tags(Section):
     brick: str = ""
 
 
+class SunSpec(Section):
+    """The profile is written for this layout; the driver finds out where the models of a device really are.
+
+    `model` begins at `address` (its id), the common model at `common_address`.
+    """
+
+    model: int = Field(ge=2, le=65_534)
+    address: int = Field(default=40_070, ge=0, le=65_533)
+    common_address: int = Field(default=40_002, ge=0, le=65_533)
+
+
 class Modbus(Section):
     """How the device wants to be asked.
 
@@ -72,6 +83,7 @@ class Modbus(Section):
     forbidden: tuple[tuple[int, int], ...] = ()
     frame_pause_ms: int = Field(default=0, ge=0, le=10_000)
     timeout_s: Duration | None = Field(default=None, le=60)
+    sunspec: SunSpec | None = None
 
 
 class Mqtt(Section):

@@ -44,6 +44,7 @@ class SimulatedDevice:
                 self._words[table].update(dict.fromkeys(range(first, first + count), 0))
         for point in profile.points.values():
             self._write(point, 0.0)
+        self._words[Function.HOLDING].update(_sunspec_frame(profile))
 
     def set(self, point: str, value: float) -> None:
         """Make a point read `value` from now on. Raises RegisterError for an unknown point or a bad value."""
@@ -136,6 +137,23 @@ class SimulatedDevice:
             tables.append([SimData(place, values=empty, datatype=kind) for place in places or [_UNUSED_ADDRESS]])
         coils, discretes, holdings, inputs = tables
         return SimDevice(self.unit, simdata=(coils, discretes, holdings, inputs), action=self.answer)
+
+
+def _sunspec_frame(profile: LoadedProfile) -> dict[int, int]:
+    """Marker, head of each model and end of the chain, in the layout that the profile is written for."""
+    modbus = profile.profile.modbus
+    if modbus is None or modbus.sunspec is None:
+        return {}
+    sunspec = modbus.sunspec
+    common, model = sunspec.common_address, sunspec.address
+    end = max(first + count for first, count in modbus.exact_blocks)
+    words = (
+        (common - 2, (0x5375, 0x6E53)),
+        (common, (1, model - common - 2)),
+        (model, (sunspec.model, end - model - 2)),
+        (end, (0xFFFF, 0)),
+    )
+    return {address + place: word for address, pair in words for place, word in enumerate(pair)}
 
 
 @asynccontextmanager

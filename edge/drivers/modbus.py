@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from devices.errors import RegisterError
+from devices.point import Function
+from devices.profile import SunSpec
 from devices.reading import Block, Quality, Text
 from edge.clock import Moment
 from edge.config import ModbusServer
 from edge.drivers.modbus_device import DevicePlan, Request
 from edge.drivers.modbus_link import ModbusLink, Question, Reply
+from edge.drivers.modbus_sunspec import Layout, find_layout
 
 SILENT_IN_A_ROW_MAX = 2  # requests of one poll; a unit that misses two is not asked for the rest
 SPLITS_MAX = 64  # requests that a poll may spend on finding illegal addresses; the next poll goes on
@@ -82,6 +85,7 @@ class ModbusDriver:
     def __init__(self, server: ModbusServer, now: Callable[[], Moment], link: Link | None = None) -> None:
         self._link: Link = link if link is not None else ModbusLink(server)
         self._now = now
+        self._layouts: dict[str, Layout] = {}  # of SunSpec devices, by device; found anew on every connection
 
     @property
     def connected(self) -> bool:
@@ -90,6 +94,7 @@ class ModbusDriver:
 
     async def connect(self) -> None:
         """Open the connection. Raises LinkDown."""
+        self._layouts.clear()
         await self._link.connect()
 
     def close(self) -> None:
@@ -100,6 +105,11 @@ class ModbusDriver:
         """Ask for everything in the plan, one request after the other."""
         polled = Polled()
         silent_in_a_row = 0
+        if plan.sunspec is not None and plan.device.id not in self._layouts:
+            quality = await self._find_models(plan, plan.sunspec, polled)
+            if not quality.is_good:
+                polled.items += plan.bad(self._now().utc_ms, quality)
+                return polled
         retried = plan.retry(self._now().monotonic_ms) if plan.illegal else None
         for request in tuple(plan.requests):
             if silent_in_a_row >= SILENT_IN_A_ROW_MAX or not self.connected:
@@ -109,6 +119,7 @@ class ModbusDriver:
             answer = await self._ask(plan, request, polled)
             silent_in_a_row = silent_in_a_row + 1 if answer.quality is Quality.BAD_NO_ANSWER else 0
             if answer.refused:
+                self._layouts.pop(plan.device.id, None)
                 await self._narrow(plan, request, polled)
             else:
                 polled.items += _items(request, answer)
@@ -128,6 +139,25 @@ class ModbusDriver:
         for request in (plan.requests or plan.illegal)[:1]:
             polled.items += _items(request, await self._ask(plan, request, polled))
         return polled
+
+    async def _find_models(self, plan: DevicePlan, sunspec: SunSpec, polled: Polled) -> Quality:
+        """Find out where a SunSpec device keeps its models; good once that is known."""
+        silence: list[Quality] = []
+
+        async def ask(address: int) -> bytes | None:
+            if silence:
+                return None  # a unit that is not there is not asked for three bases
+            question = Question(plan.device.unit, Function.HOLDING, address, 2, plan.pause_s, plan.timeout_s)
+            answer = await self._put(question, polled)
+            if answer.quality in {Quality.BAD_NO_ANSWER, Quality.BAD_CONNECTION}:
+                silence.append(answer.quality)
+            return answer.data if answer.quality.is_good else None
+
+        layout = await find_layout(sunspec, ask)
+        if layout is not None:
+            self._layouts[plan.device.id] = layout
+            return Quality.GOOD
+        return silence[0] if silence else Quality.BAD_ILLEGAL_ADDRESS
 
     async def _narrow(self, plan: DevicePlan, refused: Request, polled: Polled) -> None:
         """Split a refused request until what the device does allow is known, and remember it."""
@@ -154,8 +184,12 @@ class ModbusDriver:
         plan.learn(refused, allowed, illegal, self._now().monotonic_ms)
 
     async def _ask(self, plan: DevicePlan, request: Request, polled: Polled) -> _Answer:
-        read = request.read
-        question = Question(plan.device.unit, request.function, read.address, read.count, plan.pause_s, plan.timeout_s)
+        read, layout = request.read, self._layouts.get(plan.device.id)
+        address = read.address if layout is None else layout.moved(read.address)
+        question = Question(plan.device.unit, request.function, address, read.count, plan.pause_s, plan.timeout_s)
+        return await self._put(question, polled)
+
+    async def _put(self, question: Question, polled: Polled) -> _Answer:
         ready = await self._link.ready(question)
         before = self._now()
         reply = await self._link.read(question) if ready else Reply(self._silence())

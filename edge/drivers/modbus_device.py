@@ -80,6 +80,7 @@ class DevicePlan:
         modbus = device.profile.profile.modbus or Modbus()
         self.pause_s = modbus.frame_pause_ms / 1000
         self.timeout_s = modbus.timeout_s or 0.0
+        self.sunspec = modbus.sunspec
         self.decides_state = any(point.id in device.profile.state_points for point in points)
         self._tables = _tables(points, modbus)
         self.requests: list[Request] = []
