@@ -12,7 +12,7 @@ from math import gcd, lcm
 
 import numpy as np
 
-from cloud.facts.days import Span
+from cloud.facts.days import Span, length_ms
 from cloud.facts.timelines import SILENT, UNKNOWN, Timeline
 from cloud.indicators.definition import IndicatorResult, Verdict, Window, is_final, judge, ratio
 
@@ -41,16 +41,22 @@ class PatrolDay:
 
 def lost_ms(robot: Timeline | None, spans: Sequence[Span]) -> int:
     """Time within disjoint spans in which a robot's state was unknown, also when it had last been faulty."""
-    total = 0
+    return length_ms(lost_spans(robot, spans))
+
+
+def lost_spans(robot: Timeline | None, spans: Sequence[Span]) -> list[Span]:
+    """The parts of disjoint spans in which a robot's state was unknown, also when it had last been faulty."""
+    lost: list[Span] = []
     for begin, end in spans:
         part = robot.clipped(begin, end) if robot is not None else None
         if part is None or not len(part.starts):
-            total += end - begin
+            lost.append((begin, end))
             continue
-        unheard = (part.codes == UNKNOWN) | (part.codes & SILENT != 0)
-        known_ms = int((part.ends - part.starts)[~np.asarray(unheard)].sum())
-        total += end - begin - known_ms
-    return total
+        unheard = np.asarray((part.codes == UNKNOWN) | (part.codes & SILENT != 0))
+        lost += [(begin, int(part.starts[0]))] if part.starts[0] > begin else []
+        lost += zip(part.starts[unheard].tolist(), part.ends[unheard].tolist(), strict=True)
+        lost += [(part.end_ms, end)] if part.end_ms < end else []
+    return lost
 
 
 def coverage_result(days: Sequence[PatrolDay], window: Window, target: Fraction | None, now_ms: int) -> IndicatorResult:
