@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from cloud.alerts.rules import Rule
+from devices import rules
 from devices.errors import Permanent
 from devices.rules import Severity
 
@@ -85,6 +86,9 @@ class Alert(msgspec.Struct, frozen=True):
     resolved_ms: int | None = None
     cause: str = ""
     ticket: str = ""
+    severity_ms: int = 0  # since when it is as bad as it is, or somebody has to plan against it again
+    escalated_for: str = ""  # what was not done in time the last time that it became worse
+    missed: tuple[str, ...] = ()  # what else was not done in time
 
     @property
     def is_open(self) -> bool:
@@ -159,6 +163,7 @@ def alert_id(key: Key, opened_ms: int) -> str:
     return "al_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
-def terms_of(rule: Rule) -> Terms:
+def terms_of(rule: Rule | rules.Rule) -> Terms:
     """What this rule says about its alerts."""
-    return Terms(rule.severity, rule.text, rule.latched)
+    runbook = rule.runbook if isinstance(rule, rules.Rule) else None
+    return Terms(rule.severity, rule.text, rule.latched, runbook or "")

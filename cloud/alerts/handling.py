@@ -87,6 +87,12 @@ class Escalated(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Missed(msgspec.Struct, frozen=True):
+    """Time went by without `what`, and nothing becomes worse by it."""
+
+    what: str
+
+
 class Suppressed(msgspec.Struct, frozen=True):
     """Another alert, of this id, is its cause."""
 
@@ -158,7 +164,9 @@ def unshelved(alert: Alert, event: Unshelved, now_ms: int) -> Changed:
     if until_ms is None or (not event.actor and now_ms < until_ms):
         return alert, ()
     at_ms = now_ms if event.actor else until_ms
-    back = msgspec.structs.replace(alert, shelved_until_ms=None, shelved_by=None, shelf_reason="", new_ms=now_ms)
+    back = msgspec.structs.replace(
+        alert, shelved_until_ms=None, shelved_by=None, shelf_reason="", new_ms=now_ms, severity_ms=now_ms
+    )
     return with_entry(back, "unshelved", at_ms, now_ms, actor=event.actor)
 
 
@@ -199,10 +207,26 @@ def escalated(alert: Alert, event: Escalated, now_ms: int) -> Changed:
     if not alert.is_open or event.to.rank <= alert.severity.rank:
         return alert, ()
     worse = msgspec.structs.replace(
-        alert, severity=event.to, handling=Handling.NEW, acknowledged_by=None, acknowledged_ms=None, new_ms=now_ms
+        alert,
+        severity=event.to,
+        latched=alert.latched or event.to is Severity.RED,
+        severity_ms=now_ms,
+        escalated_for=event.reason,
+        handling=Handling.NEW,
+        acknowledged_by=None,
+        acknowledged_ms=None,
+        new_ms=now_ms,
     )
     change = {"from": alert.severity.value, "to": event.to.value, "reason": event.reason}
     return with_entry(worse, "escalated", now_ms, now_ms, **change)
+
+
+def missed(alert: Alert, event: Missed, now_ms: int) -> Changed:
+    """Once each."""
+    if not alert.is_open or event.what in alert.missed:
+        return alert, ()
+    late = msgspec.structs.replace(alert, missed=(*alert.missed, event.what))
+    return with_entry(late, "missed", now_ms, now_ms, what=event.what)
 
 
 def suppressed(alert: Alert, event: Suppressed, now_ms: int) -> Changed:
@@ -217,7 +241,7 @@ def released(alert: Alert, now_ms: int) -> Changed:
     """On its own again, from now on."""
     if alert.suppressed_by is None:
         return alert, ()
-    alone = msgspec.structs.replace(alert, suppressed_by=None, new_ms=now_ms)
+    alone = msgspec.structs.replace(alert, suppressed_by=None, new_ms=now_ms, severity_ms=now_ms)
     return with_entry(alone, "released", now_ms, now_ms)
 
 

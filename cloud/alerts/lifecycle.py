@@ -24,6 +24,7 @@ from cloud.alerts.handling import (
     Assigned,
     Commented,
     Escalated,
+    Missed,
     Released,
     Resolved,
     Shelved,
@@ -33,6 +34,7 @@ from cloud.alerts.handling import (
     closed_by_itself,
     with_entry,
 )
+from devices.rules import Severity
 
 
 class Raised(msgspec.Struct, frozen=True):
@@ -65,7 +67,8 @@ class Passed(msgspec.Struct, frozen=True):
 
 
 OfPeople = Acknowledged | Assigned | Commented | Shelved | Unshelved | Arrived | Ticketed | Resolved
-Event = Raised | Cleared | Passed | OfPeople | Escalated | Suppressed | Released
+OfTime = Escalated | Missed | Suppressed | Released
+Event = Raised | Cleared | Passed | OfPeople | OfTime
 
 
 def step(alert: Alert | None, event: Event, now_ms: int) -> tuple[Alert | None, tuple[Entry, ...]]:
@@ -81,16 +84,14 @@ def step(alert: Alert | None, event: Event, now_ms: int) -> tuple[Alert | None, 
             return _passed(event, now_ms)
         case Cleared():
             return _cleared(alert, event, now_ms)
-        case Escalated() | Suppressed() | Released() if alert is None:
+        case Escalated() | Missed() | Suppressed() | Released() if alert is None:
             return None, ()
     if alert is None:
         raise AlreadyResolved("There is no such alert any more.")
     return _handled(alert, event, now_ms)
 
 
-def _handled(
-    alert: Alert, event: OfPeople | Escalated | Suppressed | Released, now_ms: int
-) -> tuple[Alert, tuple[Entry, ...]]:
+def _handled(alert: Alert, event: OfPeople | OfTime, now_ms: int) -> tuple[Alert, tuple[Entry, ...]]:
     match event:
         case Acknowledged():
             return handling.acknowledged(alert, event, now_ms)
@@ -110,6 +111,8 @@ def _handled(
             return handling.resolved(alert, event, now_ms)
         case Escalated():
             return handling.escalated(alert, event, now_ms)
+        case Missed():
+            return handling.missed(alert, event, now_ms)
         case Suppressed():
             return handling.suppressed(alert, event, now_ms)
         case Released():
@@ -129,10 +132,14 @@ def opened(event: Raised | Passed) -> Alert:
         last_ms=since_ms,
         text=terms.text,
         parameters=event.parameters,
-        latched=terms.latched,
+        latched=_latches(terms),
         runbook=terms.runbook,
         drill=event.drill,
     )
+
+
+def _latches(terms: Terms) -> bool:
+    return terms.latched or terms.severity is Severity.RED
 
 
 def _raised(alert: Alert | None, event: Raised, now_ms: int) -> tuple[Alert | None, tuple[Entry, ...]]:
@@ -140,7 +147,7 @@ def _raised(alert: Alert | None, event: Raised, now_ms: int) -> tuple[Alert | No
         return _confirmed(alert, event, now_ms)
     if alert is not None and _is_same(alert, event):
         return _reopened(alert, event, now_ms)
-    fresh = msgspec.structs.replace(opened(event), new_ms=now_ms, sources=(event.source,))
+    fresh = msgspec.structs.replace(opened(event), new_ms=now_ms, severity_ms=now_ms, sources=(event.source,))
     if alert is not None and (alert.shelved_until_ms or 0) > now_ms:  # whoever put it aside meant the key
         fresh = msgspec.structs.replace(
             fresh,
@@ -173,6 +180,10 @@ def _reopened(alert: Alert, event: Raised, now_ms: int) -> tuple[Alert, tuple[En
     again = msgspec.structs.replace(
         alert,
         severity=worst if alert.is_open else event.terms.severity,
+        severity_ms=alert.severity_ms if alert.is_open and worst is alert.severity else now_ms,
+        escalated_for=alert.escalated_for if alert.is_open else "",
+        latched=alert.latched if alert.is_open else _latches(event.terms),
+        missed=(),
         condition=Machine.ACTIVE,
         handling=Handling.NEW,  # who acknowledged the last time has not seen this one
         cleared_ms=None,

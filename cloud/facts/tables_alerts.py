@@ -23,7 +23,7 @@ alert_records = sa.Table(
     sa.Index("alert_records_by_key", "site", "rule", "thing", "id"),
 )  # fmt: skip
 
-# What was done to each alert, append-only.
+# What was done to each alert and to each rectification item (`alert` is the id of either), append-only.
 alert_entries = sa.Table(
     "alert_entries", metadata, key("site"), key("alert"), key("version", sa.Integer), text("kind"), big("at_ms"),
     big("recorded_ms"), text("actor"), text("note"), text("detail"),
@@ -34,3 +34,12 @@ alert_chain = sa.Table(
     "alert_chain", metadata, key("site"), key("position", sa.BigInteger), text("alert"), _number("version"),
     blob("hash"),
 )  # fmt: skip
+
+# Messages to people and other systems, until a sender is done with them (cloud/alerts/outbox.py).
+outbox = sa.Table(
+    "outbox", metadata, key("site"), key("id"), text("kind"), big("at_ms"), big("finished_ms", nullable=True),
+    blob("body"), sa.Index("outbox_waiting", "finished_ms", "at_ms", "id"),
+)  # fmt: skip
+
+# What was told of the alerts of each site, changed together with the outbox.
+site_told = sa.Table("site_told", metadata, key("site"), blob("body"))

@@ -33,6 +33,21 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
     )
+    op.create_table(
+        "outbox",
+        sa.Column("site", sa.String(), primary_key=True, nullable=False),
+        sa.Column("id", sa.String(), primary_key=True, nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("finished_ms", sa.BigInteger(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+    )
+    op.create_index("outbox_waiting", "outbox", ["finished_ms", "at_ms", "id"])
+    op.create_table(
+        "site_told",
+        sa.Column("site", sa.String(), primary_key=True, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+    )
     _fill_in(op.get_bind())
 
 
@@ -59,6 +74,8 @@ def _fill_in(connection: sa.Connection) -> None:
 
 def downgrade() -> None:
     """Back."""
+    op.drop_table("site_told")
+    op.drop_table("outbox")
     op.drop_table("alert_chain")
     op.drop_index("alert_records_by_key", "alert_records")
     op.drop_column("alert_entries", "detail")

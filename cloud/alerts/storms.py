@@ -1,0 +1,119 @@
+"""One alert per cause: what is told with its cause, what chatters, and when a site is flooded. Pure.
+
+Figures are those of domain.md section 6. Times are Unix ms UTC.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cloud.alerts.alert import Alert, Key
+from cloud.alerts.handling import Released, Suppressed
+from devices.rule_kinds import MissingData, RobotStates
+from devices.rules import Rule, Severity
+
+FLOOD_WINDOW_MS = 10 * 60_000
+FLOOD_BEGINS_ABOVE = 10  # alerts within the window (ISA-18.2)
+FLOOD_ENDS_BELOW = 5
+CHATTER_WINDOW_MS = 60_000
+CHATTERS_FROM = 3  # raises within that time
+RELEASE_MS = 120_000  # what is behind a cause that is gone gets this long to report before it counts alone
+STEPS_UP_MAX = 8  # from a thing to what it depends on; a ledger that goes round in circles ends here
+
+
+class Topology(Protocol):
+    """What depends on what. Answers at once, from memory."""
+
+    def upstream(self, site: str, thing: str) -> Iterable[str]:
+        """Give what this thing is behind: its gateway, its bus, the panel that feeds it. Ids, the nearest first."""
+
+    def behind(self, site: str, thing: str) -> int:
+        """Count the things behind this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silences:
+    """Which rules tell of silence: those alerts say no more than that of a silent gateway or bus before them."""
+
+    rules: frozenset[str]
+
+    @classmethod
+    def of(cls, rules: Mapping[str, Rule]) -> "Silences":
+        """Those of these rules."""
+        return cls(frozenset(name for name, rule in rules.items() if _is_silence(rule)))
+
+
+def _is_silence(rule: Rule) -> bool:
+    when = rule.when
+    return isinstance(when, MissingData) or (
+        isinstance(when, RobotStates) and not {"offline", "unknown"}.isdisjoint(when.states)
+    )
+
+
+def inhibitions(
+    alerts: Sequence[Alert], topology: Topology, silences: Silences, now_ms: int
+) -> Iterator[tuple[Key, Suppressed | Released]]:
+    """What changes about who is told with whom. `alerts` are all that a site's book knows.
+
+    A silent gateway or bus is the cause of silences behind it; anything wrong with a panel is the cause of silences
+    and of yellow and orange alerts of what it feeds. A red alert is told by itself unless it is mere silence, and so
+    is what was there before its cause.
+    """
+    by_id = {alert.id: alert for alert in alerts}
+    causes: dict[str, list[Alert]] = {}
+    for alert in alerts:
+        if alert.is_open and alert.is_active and not alert.is_shelved:
+            causes.setdefault(alert.key.thing, []).append(alert)
+    for alert in alerts:
+        if not alert.is_open:
+            continue
+        cause = _cause_of(alert, causes, topology, silences)
+        if cause is not None:
+            if alert.suppressed_by != cause.id and alert.is_active:
+                yield alert.key, Suppressed(cause.id)
+        elif alert.suppressed_by is not None and _is_over(by_id.get(alert.suppressed_by), now_ms):
+            yield alert.key, Released()
+
+
+def _cause_of(
+    alert: Alert, causes: Mapping[str, Sequence[Alert]], topology: Topology, silences: Silences
+) -> Alert | None:
+    """The alert farthest up that explains this one."""
+    found, site = None, alert.key.site
+    ahead, seen = [alert.key.thing], {alert.key.thing}
+    for _ in range(STEPS_UP_MAX):
+        ahead = [up for thing in ahead for up in topology.upstream(site, thing) if up not in seen]
+        seen.update(ahead)
+        for thing in ahead:
+            for cause in causes.get(thing, ()):
+                if _explains(cause, alert, silences):
+                    found = cause
+        if not ahead:
+            break
+    return found
+
+
+def _explains(cause: Alert, alert: Alert, silences: Silences) -> bool:
+    if alert.new_ms < cause.opened_ms or alert.drill != cause.drill:
+        return False
+    silent = alert.key.rule in silences.rules
+    if cause.key.rule in silences.rules:
+        return silent
+    return silent or alert.severity is not Severity.RED
+
+
+def _is_over(cause: Alert | None, now_ms: int) -> bool:
+    if cause is None or (not cause.is_open and cause.cleared_ms is None):
+        return True
+    return not cause.is_active and now_ms - (cause.cleared_ms or 0) >= RELEASE_MS
+
+
+def is_flooded(raised_ms: Iterable[int], now_ms: int, *, was: bool) -> bool:
+    """Whether a site has more alerts than a person can see to. `raised_ms` are the times of the newest ones."""
+    recent = sum(now_ms - FLOOD_WINDOW_MS < time_ms <= now_ms for time_ms in raised_ms)
+    return recent >= FLOOD_ENDS_BELOW if was else recent > FLOOD_BEGINS_ABOVE
+
+
+def is_chattering(raised_ms: Iterable[int], now_ms: int) -> bool:
+    """Whether an alert comes and goes all the time. `raised_ms` are the times of its own newest raises."""
+    return sum(now_ms - CHATTER_WINDOW_MS < time_ms <= now_ms for time_ms in raised_ms) >= CHATTERS_FROM
