@@ -1,7 +1,7 @@
 """Facts and indicators as the routes and pages ask for them. Blocks; safe to call from several threads."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from threading import Lock
 from time import monotonic
 
@@ -11,19 +11,14 @@ from cloud.api.services import TrendLine
 from cloud.facts.days import day_bounds, day_of
 from cloud.facts.failures import asking
 from cloud.facts.ledger import Ledger
-from cloud.facts.sessions import counted_at, counted_over, occupancy_at, occupancy_between
+from cloud.facts.sessions import counted_over, occupancy_between
 from cloud.facts.store import FactStore
-from cloud.facts.timelines import Timeline
 from cloud.indicators.definition import IndicatorResult, UnknownIndicator, Window
 from cloud.indicators.equipment import (
     INTACT_RATE,
     STRIP_HOURS,
-    equipment_timeline,
     facts_window,
-    intact_rate,
-    lifetime,
     overviews,
-    tally,
 )
 from cloud.indicators.parking import OCCUPANCY, occupancy_result
 from cloud.indicators.registry import (
@@ -32,6 +27,7 @@ from cloud.indicators.registry import (
     coverage_by_day,
     coverage_cells,
     intact_days,
+    target_of,
 )
 from cloud.indicators.robots import COVERAGE
 from devices.errors import Permanent
@@ -112,7 +108,6 @@ class SiteNumbers:
 
     def _past(self, ledger: Ledger, now_ms: int) -> Past:
         day = Window(now_ms - STRIP_HOURS * _HOUR_MS, now_ms)
-        # one look at all devices serves the rows and two of the three cards
         devices = self._store.timelines(ledger, *facts_window(day, now_ms), ledger.devices)
         rows = {
             one.equipment.id: EquipmentPast(one.state, one.since_ms, one.strip, one.intact_24h)
@@ -123,27 +118,19 @@ class SiteNumbers:
         for floor in coverage_cells(self._store, ledger, None, now_ms):
             grids[floor.floor] = {"cell_m": floor.cell_m, "columns": floor.columns, "rows": floor.rows}
             cells[floor.floor] = dict(floor.cells)
-        return Past(rows, grids, cells, list(self._cards(ledger, devices, day, now_ms)))
+        return Past(rows, grids, cells, list(self._cards(ledger, now_ms)))
 
-    def _cards(
-        self, ledger: Ledger, devices: Mapping[str, Timeline], day: Window, now_ms: int
-    ) -> Iterator[IndicatorResult]:
+    def _cards(self, ledger: Ledger, now_ms: int) -> Iterator[IndicatorResult]:
         """No card for what a site does not have."""
-        site = ledger.site
         if ledger.equipment:
-            timelines = (
-                equipment_timeline(devices.get(one.device), lifetime(one, site), day) for one in ledger.equipment
-            )
-            yield intact_rate(map(tally, timelines), day, ledger.target(INTACT_RATE), now_ms)
+            yield compute_indicator(self._store, ledger, INTACT_RATE, "24h", now_ms)
         if ledger.zones:
             yield compute_indicator(self._store, ledger, COVERAGE, "today", now_ms)
         if ledger.parking:
-            counted = occupancy_at(ledger.sensed_spaces, devices, now_ms)
-            counted += counted_at(ledger.parking, self._store.balances(ledger, now_ms - 1, now_ms), now_ms)
-            yield occupancy_result(counted, Window(now_ms, now_ms), ledger.target(OCCUPANCY), now_ms)
+            yield compute_indicator(self._store, ledger, OCCUPANCY, "now", now_ms)
 
     def _trend(self, ledger: Ledger, indicator: str, days: int, now_ms: int) -> TrendLine:
-        target = ledger.target(indicator)
+        target = target_of(self._store, ledger, indicator, now_ms)
         step = "hour" if indicator == OCCUPANCY else "day"
         if indicator == OCCUPANCY:
             results = self._occupancy_by_hour(ledger, min(days, HOURLY_DAYS_MAX) * 24, now_ms)

@@ -21,6 +21,10 @@ class BadWindow(Permanent):
     """A window that is no window: unknown name, or its end lies before its beginning."""
 
 
+class UnknownGrouping(Permanent):
+    """An indicator cannot be asked by this."""
+
+
 class Better(StrEnum):
     """Which side of its target a value should lie on."""
 
@@ -66,6 +70,7 @@ class Definition:
     by: tuple[str, ...] = ()  # groupings that it can be asked by
     recorded: tuple[str, ...] = ()  # windows that are issued: "day", "month"
     decomposes: bool = True  # False: parts of the site do not add up to it
+    moment_unit: str | None = None  # `unit` where the window is a moment
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -31,7 +31,9 @@ class Pooled:
     def of(self, parts: Parts, window: Window, now_ms: int) -> IndicatorResult:
         """The number that sums make."""
         result = self.made(self.definition, parts)
-        return replace(result, window=window, final=is_final(window, now_ms), parts=dict(parts))
+        is_moment = window.from_ms == window.to_ms and self.definition.moment_unit is not None
+        unit = self.definition.moment_unit if is_moment else result.unit
+        return replace(result, window=window, final=is_final(window, now_ms), parts=dict(parts), unit=unit or "")
 
     def together(self, results: Iterable[IndicatorResult], window: Window, now_ms: int) -> IndicatorResult:
         """One number of several sites or groups: the ratio of the sums."""

@@ -5,64 +5,38 @@ All functions block. A site is named by its ledger (`FactStore.ledger`).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from cloud.facts.coverage_days import required_of_day
-from cloud.facts.days import clipped, date_start, day_bounds, day_of, days_between, length_ms
+from cloud.facts.database import reading
+from cloud.facts.days import day_bounds, day_of, days_between
 from cloud.facts.ledger import Ledger
-from cloud.facts.sessions import (
-    FLICKER_MS,
-    Occupancy,
-    counted_at,
-    counted_over,
-    occupancy_at,
-    occupancy_over,
-    states_at,
-)
+from cloud.facts.sessions import states_at
 from cloud.facts.store import FactStore
 from cloud.facts.timelines import Timeline
-from cloud.indicators.alarms import ALARMS, ALARMS_DEFINITIONS
-from cloud.indicators.asking import Asked, Computation, once
+from cloud.indicators.asking import Asked, once
+from cloud.indicators.catalogue import COMPUTATIONS, DEFINITIONS
+from cloud.indicators.counted import all_equipment
 from cloud.indicators.definition import (
+    Better,
     Definition,
     IndicatorResult,
+    UnknownGrouping,
     UnknownIndicator,
     Window,
-    is_final,
     judge,
-    ratio,
 )
-from cloud.indicators.equipment import (
-    INTACT_RATE,
-    Overview,
-    Tally,
-    equipment_timeline,
-    facts_window,
-    intact_rate,
-    lifetime,
-    overviews,
-    tally,
-)
-from cloud.indicators.parking import OCCUPANCY, occupancy_result
-from cloud.indicators.patrol import PATROL, PATROL_DEFINITIONS
-from cloud.indicators.robots import COVERAGE, PatrolDay, coverage_result, lost_ms
+from cloud.indicators.equipment import INTACT_RATE, Overview, Tally, facts_window, intact_rate, overviews
+from cloud.indicators.groups import members_by
+from cloud.indicators.imported import Told, imported_result, told
+from cloud.indicators.patrol_days import patrol_days
+from cloud.indicators.robots import COVERAGE, coverage_result
+from cloud.indicators.terms import Terms, terms_at
 from cloud.indicators.windows import named_window
 from devices.states import SpaceState
 
-DATA_COVERAGE = "data.coverage"
-DEFINITIONS = {
-    one.id: one
-    for one in (
-        Definition(INTACT_RATE, recorded=("day", "month")),
-        Definition(COVERAGE, "today", unit="cells", recorded=("day", "month"), decomposes=False),
-        Definition(OCCUPANCY, recorded=("day", "month")),
-        Definition(DATA_COVERAGE, recorded=("day", "month")),
-        *PATROL_DEFINITIONS,
-        *ALARMS_DEFINITIONS,
-    )
-}
 AnyWindow = str | Window | tuple[int, int] | None
 
 
@@ -78,8 +52,14 @@ class CoverageCells:
 
 
 def indicator_ids() -> tuple[str, ...]:
-    """Every indicator there is."""
-    return tuple(_COMPUTE)
+    """Every indicator that is computed; those that are imported are the site's own."""
+    return tuple(COMPUTATIONS)
+
+
+def definitions_at(store: FactStore, ledger: Ledger, now_ms: int) -> dict[str, Definition]:
+    """What every indicator of a site is, by id."""
+    imported = terms_at(store.engine, ledger, now_ms).imported
+    return {**{one.id: one.definition for one in imported.values()}, **DEFINITIONS}
 
 
 def compute_indicator(
@@ -90,23 +70,95 @@ def compute_indicator(
     `window` is a name (`24h`, `today`, `month`, `now`), [from, to) in Unix ms UTC, or None for the indicator's own
     default. It is not final while something of its window is still to be derived. Raises UnknownIndicator or BadWindow.
     """
-    return _computed(indicator, Asked(store, ledger, _window(ledger, indicator, window, now_ms), now_ms))
+    return _computed(indicator, asked_about(store, ledger, indicator, window, now_ms))
 
 
 def compute_site_indicators(store: FactStore, ledger: Ledger, window: AnyWindow, now_ms: int) -> list[IndicatorResult]:
     """Every indicator of a site over one window (None: each over its own default)."""
     known: dict[object, Any] = {}
     return [
-        _computed(indicator, Asked(store, ledger, _window(ledger, indicator, window, now_ms), now_ms, known))
-        for indicator in _COMPUTE
+        _computed(indicator, asked_about(store, ledger, indicator, window, now_ms, known=known))
+        for indicator in definitions_at(store, ledger, now_ms)
     ]
 
 
+def compute_groups(
+    store: FactStore, ledger: Ledger, indicator: str, window: AnyWindow, now_ms: int, *, by: str
+) -> list[IndicatorResult]:
+    """One indicator for each group of a site's things, from one look at the facts. Raises also UnknownGrouping."""
+    definition = _definition(store, ledger, indicator, now_ms)
+    if by not in definition.by:
+        raise UnknownGrouping(f"{indicator} is not asked by {by!r}; there are: {', '.join(definition.by) or 'none'}")
+    whole = asked_about(store, ledger, indicator, window, now_ms)
+    return [
+        replace(_computed(indicator, replace(whole, members=members)), group=(by, name))
+        for name, members in members_by(ledger, by).items()
+    ]
+
+
+def asked_about(
+    store: FactStore, ledger: Ledger, indicator: str, window: AnyWindow, now_ms: int, *,
+    known: dict[object, Any] | None = None,
+) -> Asked:  # fmt: skip
+    """The question for an indicator, under the terms that hold at the beginning of its window.
+
+    `known` is what questions about the same site at the same moment have looked up already.
+    """
+    known = {} if known is None else known
+    definition = _definition(store, ledger, indicator, now_ms)
+    wanted = _window(ledger, definition, window, now_ms)
+    key = ("terms", wanted.from_ms)
+    if key not in known:
+        known[key] = terms_at(store.engine, ledger, min(wanted.from_ms, now_ms))
+    return Asked(store, ledger, wanted, now_ms, known, known[key].policy)
+
+
+def judged(result: IndicatorResult, terms: Terms, better: Better) -> IndicatorResult:
+    """The result held against the target of the terms."""
+    target = terms.targets.of(result.id)
+    if target is None:
+        return replace(result, target=None, verdict=None, target_version="")
+    verdict = judge(result.low, result.high, target.value, target.better or better)
+    return replace(result, target=target.value, verdict=verdict, target_version=target.version)
+
+
+def target_of(store: FactStore, ledger: Ledger, indicator: str, time_ms: int) -> Fraction | None:
+    """The target of an indicator at a moment."""
+    target = terms_at(store.engine, ledger, time_ms).targets.of(indicator)
+    return None if target is None else target.value
+
+
+def _definition(store: FactStore, ledger: Ledger, indicator: str, now_ms: int) -> Definition:
+    if indicator in DEFINITIONS:
+        return DEFINITIONS[indicator]
+    imported = terms_at(store.engine, ledger, now_ms).imported.get(indicator)
+    if imported is None:
+        raise UnknownIndicator(f"there is no indicator {indicator!r}; there are {', '.join(COMPUTATIONS)}")
+    return imported.definition
+
+
 def _computed(indicator: str, asked: Asked) -> IndicatorResult:
-    result = _COMPUTE[indicator](asked)
-    if result.final and not asked.store.is_settled(asked.ledger, asked.window.to_ms):
+    terms: Terms = asked.known["terms", asked.window.from_ms]
+    if indicator in COMPUTATIONS:
+        result = COMPUTATIONS[indicator](asked)
+        better = DEFINITIONS[indicator].better
+    else:
+        definition = terms.imported[indicator]
+        result = imported_result(definition, once(asked, _told).get(indicator, []), asked.window, asked.now_ms)
+        better = definition.better
+    result = replace(judged(result, terms, better), policy_version=asked.policy.version)
+    if result.final and not once(asked, _is_settled):
         return replace(result, final=False)
     return result
+
+
+def _told(asked: Asked) -> dict[str, list[Told]]:
+    with reading(asked.store.engine) as connection:
+        return told(connection, asked.ledger.site.id, asked.window)
+
+
+def _is_settled(asked: Asked) -> bool:
+    return asked.store.is_settled(asked.ledger, asked.window.to_ms)
 
 
 def equipment_overview(store: FactStore, ledger: Ledger, now_ms: int) -> list[Overview]:
@@ -127,7 +179,7 @@ def coverage_cells(store: FactStore, ledger: Ledger, day: int | None, now_ms: in
     end = max(min(end, now_ms), begin + 1)
     days = store.covered_days(ledger, begin, end, now_ms, passes=True)
     found = []
-    for name, raster in store.rasters(ledger).items():
+    for name, raster in days[0].plan.rasters.items():
         passes = days[0].passes.get(name)
         seen = np.flatnonzero(passes) if passes is not None else np.empty(0, np.int64)
         counts = passes.ravel()[seen].tolist() if passes is not None else []
@@ -139,13 +191,14 @@ def coverage_cells(store: FactStore, ledger: Ledger, day: int | None, now_ms: in
 def intact_days(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int, now_ms: int) -> list[IndicatorResult]:
     """The intact rate of each local day that [from_ms, to_ms) touches, for trends; the last one up to now."""
     whole = Window(from_ms, min(to_ms, now_ms))
-    timelines = _equipment_timelines(Asked(store, ledger, whole, now_ms))
-    target = ledger.target(INTACT_RATE)
+    asked = asked_about(store, ledger, INTACT_RATE, whole, now_ms)
+    equipment = once(asked, all_equipment)
+    target = target_of(store, ledger, INTACT_RATE, from_ms)
     results = []
     for day in days_between(whole.from_ms, whole.to_ms, ledger.site.time_zone):
         begin, end = day_bounds(day, ledger.site.time_zone)
         window = Window(max(begin, whole.from_ms), min(end, whole.to_ms))
-        tallies = [tally(one.clipped(window.from_ms, window.to_ms)) for one in timelines]
+        tallies = [one.within(window.from_ms, window.to_ms) or Tally() for one in equipment]
         results.append(intact_rate(tallies, window, target, now_ms))
     return results
 
@@ -153,20 +206,18 @@ def intact_days(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int, now_
 def coverage_by_day(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int, now_ms: int) -> list[IndicatorResult]:
     """The area coverage of each local day that [from_ms, to_ms) touches, for trends; the last one up to now."""
     asked = Asked(store, ledger, Window(from_ms, min(to_ms, now_ms)), now_ms)
-    zone, target = ledger.site.time_zone, ledger.target(COVERAGE)
+    zone, target = ledger.site.time_zone, target_of(store, ledger, COVERAGE, from_ms)
     results = []
-    for day, patrol in zip(days_between(from_ms, asked.window.to_ms, zone), _patrol_days(asked), strict=True):
+    for day, patrol in zip(days_between(from_ms, asked.window.to_ms, zone), patrol_days(asked), strict=True):
         begin, end = day_bounds(day, zone)
         window = Window(max(begin, from_ms), min(end, asked.window.to_ms))
         results.append(coverage_result([patrol], window, target, now_ms))
     return results
 
 
-def _window(ledger: Ledger, indicator: str, window: AnyWindow, now_ms: int) -> Window:
-    if indicator not in _COMPUTE:
-        raise UnknownIndicator(f"there is no indicator {indicator!r}; there are {', '.join(_COMPUTE)}")
+def _window(ledger: Ledger, definition: Definition, window: AnyWindow, now_ms: int) -> Window:
     if window is None:
-        window = DEFINITIONS[indicator].default_window if indicator in DEFINITIONS else "24h"
+        window = definition.default_window
     if isinstance(window, str):
         return named_window(window, ledger.site.time_zone, now_ms)
     return window if isinstance(window, Window) else Window(*window)
@@ -176,92 +227,5 @@ def _last_day(now_ms: int) -> tuple[int, int]:
     return now_ms - 24 * 3_600_000, now_ms
 
 
-def _equipment_timelines(asked: Asked) -> list[Timeline]:
-    ledger, window = asked.ledger, asked.until_now
-    if window.from_ms >= asked.now_ms:
-        return []
-    around = facts_window(window, asked.now_ms)
-    devices = asked.store.timelines(ledger, *around, [one.device for one in ledger.equipment])
-    return [equipment_timeline(devices.get(one.device), lifetime(one, ledger.site), window) for one in ledger.equipment]
-
-
-def _intact_rate(asked: Asked) -> IndicatorResult:
-    tallies = [tally(timeline) for timeline in once(asked, _equipment_timelines)]
-    return intact_rate(tallies, asked.window, asked.ledger.target(INTACT_RATE), asked.now_ms)
-
-
-def _patrol_days(asked: Asked) -> list[PatrolDay]:
-    ledger, window = asked.ledger, asked.until_now
-    if window.from_ms >= window.to_ms:
-        return []
-    robots = asked.store.timelines(ledger, window.from_ms, window.to_ms, [robot.device for robot in ledger.robots])
-    zone, began_ms = ledger.site.time_zone, _began_ms(asked)
-    found = []
-    for day in asked.store.covered_days(ledger, window.from_ms, window.to_ms, asked.now_ms):
-        spans = clipped(required_of_day(ledger, day.day), window.from_ms, window.to_ms)
-        lost = sum(lost_ms(robots.get(robot.device), spans) for robot in ledger.robots)
-        robot_ms = length_ms(spans) * len(ledger.robots)
-        begun = began_ms is not None and day_bounds(day.day, zone)[1] > began_ms
-        found.append(PatrolDay(day.cells_covered, day.cells_required, day.required_ms, robot_ms, lost, begun))
-    return found
-
-
-def _began_ms(asked: Asked) -> int | None:
-    """When the site was both commissioned and heard of; None while nothing was ever heard of it."""
-    site = asked.ledger.site
-    heard_ms = asked.store.first_heard_ms(site.id)
-    if heard_ms is None or site.commissioned is None:
-        return heard_ms
-    return max(heard_ms, date_start(site.commissioned, site.time_zone))
-
-
-def _robot_coverage(asked: Asked) -> IndicatorResult:
-    return coverage_result(once(asked, _patrol_days), asked.window, asked.ledger.target(COVERAGE), asked.now_ms)
-
-
 def _spaces(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int) -> Mapping[str, Timeline]:
     return store.timelines(ledger, from_ms, to_ms, [one.sensor for one in ledger.spaces if one.sensor])
-
-
-def _occupancy(asked: Asked) -> Occupancy:
-    ledger, window = asked.ledger, asked.until_now
-    if window.from_ms == window.to_ms:
-        moment = min(window.to_ms, asked.now_ms)
-        balances = asked.store.balances(ledger, moment - 1, moment)
-        sensed = occupancy_at(ledger.sensed_spaces, _spaces(asked.store, ledger, moment - 1, moment), moment)
-        return sensed + counted_at(ledger.parking, balances, moment)
-    begin, end = facts_window(window, asked.now_ms, FLICKER_MS)
-    timelines = _spaces(asked.store, ledger, begin, end)
-    sensed = occupancy_over(ledger.sensed_spaces, timelines, window.from_ms, window.to_ms)
-    balances = asked.store.balances(ledger, window.from_ms, window.to_ms)
-    return sensed + counted_over(ledger.parking, balances, window.from_ms, window.to_ms)
-
-
-def _parking(asked: Asked) -> IndicatorResult:
-    return occupancy_result(once(asked, _occupancy), asked.window, asked.ledger.target(OCCUPANCY), asked.now_ms)
-
-
-def _data_coverage(asked: Asked) -> IndicatorResult:
-    """Known / (known + unknown) time of equipment, spaces, and robots in required hours, pooled."""
-    equipment = sum((tally(timeline) for timeline in once(asked, _equipment_timelines)), Tally())
-    spaces = once(asked, _occupancy) if asked.window.from_ms < asked.window.to_ms else Occupancy(0, 0, 0)
-    robots = once(asked, _patrol_days)
-    lost = sum(day.lost_ms for day in robots)
-    known = equipment.up_ms + equipment.down_ms + spaces.known + sum(day.robot_ms for day in robots) - lost
-    total = known + equipment.unknown_ms + spaces.unknown + lost
-    value, target = ratio(known, total), asked.ledger.target(DATA_COVERAGE)
-    return IndicatorResult(
-        id=DATA_COVERAGE, value=value, low=value, high=value, coverage=value, verdict=judge(value, value, target),
-        target=target, numerator=known, denominator=total, unit="ms", window=asked.window,
-        final=is_final(asked.window, asked.now_ms),
-    )  # fmt: skip
-
-
-_COMPUTE: dict[str, Computation] = {
-    INTACT_RATE: _intact_rate,
-    COVERAGE: _robot_coverage,
-    OCCUPANCY: _parking,
-    DATA_COVERAGE: _data_coverage,
-    **PATROL,
-    **ALARMS,
-}

@@ -1,0 +1,67 @@
+"""How a site falls into groups: the things of a site by class, criticality, building, floor and so on."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+
+from cloud.facts.ledger import Ledger
+from cloud.indicators.definition import UnknownGrouping
+
+Members = Mapping[str, frozenset[str]]
+_Named = Iterable[tuple[str | None, str]]  # group and thing
+NONE = "-"  # the group of things that the ledger puts nowhere
+
+
+def members_by(ledger: Ledger, by: str) -> Members:
+    """Ids of the things in each group, by its name. Raises UnknownGrouping."""
+    if by not in _BY:
+        raise UnknownGrouping(f"nothing is grouped by {by!r}; there are {', '.join(sorted(_BY))}")
+    found: dict[str, set[str]] = defaultdict(set)
+    for group, thing in _BY[by](ledger):
+        found[NONE if group is None else group].add(thing)
+    return {group: frozenset(found[group]) for group in sorted(found)}
+
+
+def _classes(ledger: Ledger) -> _Named:
+    return ((one.class_, one.id) for one in ledger.equipment)
+
+
+def _criticalities(ledger: Ledger) -> _Named:
+    return ((one.criticality, one.id) for one in ledger.equipment)
+
+
+def _equipment(ledger: Ledger) -> _Named:
+    return ((one.id, one.id) for one in ledger.equipment)
+
+
+def _floors(ledger: Ledger) -> _Named:
+    floor_of = {group.id: group.floor for group in ledger.parking}
+    yield from ((one.floor, one.id) for one in ledger.equipment)
+    yield from ((floor_of.get(one.group), one.id) for one in ledger.spaces)
+    yield from ((one.floor, one.id) for one in ledger.parking)
+
+
+def _buildings(ledger: Ledger) -> _Named:
+    building_of = {floor.id: getattr(floor, "building", None) for floor in ledger.floors}
+    for floor, thing in _floors(ledger):
+        yield building_of.get(floor or ""), thing
+
+
+def _parking(ledger: Ledger) -> _Named:
+    yield from ((one.group, one.id) for one in ledger.spaces)
+    yield from ((one.id, one.id) for one in ledger.parking)
+
+
+def _vehicles(ledger: Ledger) -> _Named:
+    vehicle_of = {group.id: group.vehicle for group in ledger.parking}
+    yield from ((vehicle_of.get(one.group), one.id) for one in ledger.spaces)
+    yield from ((one.vehicle, one.id) for one in ledger.parking)
+
+
+def _spaces(ledger: Ledger) -> _Named:
+    return ((one.id, one.id) for one in ledger.spaces)
+
+
+_BY: dict[str, Callable[[Ledger], _Named]] = {
+    "class": _classes, "criticality": _criticalities, "equipment": _equipment, "floor": _floors,
+    "building": _buildings, "parking": _parking, "vehicle": _vehicles, "space": _spaces,
+}  # fmt: skip
