@@ -99,6 +99,7 @@ class Point(Section):
     poll: str = "value"
     hold_s: Hold | None = None
     field: str | None = None  # json: path like `data.temp` or `values[0]`
+    absent: float | None = None  # json: what a message means that leaves the field out
 
     @property
     def registers(self) -> int:
@@ -163,6 +164,8 @@ def _modbus_point(point: Point, base: int) -> Iterable[tuple[str, str]]:
         return
     if not base <= point.address <= 65_536 + base - max(point.registers, 1):
         yield "address", f"{point.address} is outside the table (addresses start at {base})"
+    if point.absent is not None:
+        yield "absent", "absent is for messages: registers are always there"
     if kind is PointType.NUMBER:
         yield "type", "number is for messages: expected u16, s16, u32, s32, u64, s64, f32, f64, bit, bool or string"
     if point.function.is_bits and kind is not PointType.BOOL:
@@ -179,6 +182,8 @@ def _modbus_point(point: Point, base: int) -> Iterable[tuple[str, str]]:
 
 
 def _mqtt_point(point: Point) -> Iterable[tuple[str, str]]:
+    if point.absent is not None and point.is_text:
+        yield "absent", "only a number can be meant by its absence"
     if point.type not in {PointType.NUMBER, PointType.BOOL, PointType.STRING}:
         yield "type", f"{point.type.value} is for registers: expected number, bool or string"
     if point.function is not None or point.address is not None:

@@ -13,6 +13,7 @@ from pydantic import Field
 from devices.document import Mistake, Section, parse_document, read_text
 from devices.expressions import Expression, ExpressionMistake, compile_expression
 from devices.messages.json_mapping import parse_path
+from devices.messages.pose_mapping import PoseMapping
 from devices.point import Duration, Function, Hold, Id, Point, PointId, PointType, point_mistakes
 from devices.reading import Series
 from devices.records import DeviceInfo, ProfileText
@@ -103,6 +104,7 @@ class Mqtt(Section):
         | None
     ) = None
     time: str | None = None  # json: path of the time of measurement, RFC 3339 or Unix s or ms
+    pose: PoseMapping | None = None
 
 
 class States(Section):
@@ -185,10 +187,19 @@ class Profile(Section):
             yield from self._path_mistakes(self.mqtt)
         if self.mqtt is not None and (self.mqtt.message == "lorawan") != (self.mqtt.codec is not None):
             yield Mistake(("mqtt",), "a codec belongs to lorawan messages and only to them")
+        if self.mqtt is not None and self.mqtt.pose is not None:
+            if self.mqtt.message != "json" or self.kind != "robot":
+                yield Mistake(("mqtt", "pose"), "a pose is mapped from json messages of a robot")
+            if (self.mqtt.pose.map is None) == (self.mqtt.pose.map_id is None):
+                yield Mistake(("mqtt", "pose"), "expected either map (a path) or map_id")
 
     def _path_mistakes(self, mqtt: Mqtt) -> Iterable[Mistake]:
-        paths = [(("points", index, "field"), point.field) for index, point in enumerate(self.points)]
-        for place, path in [*paths, (("mqtt", "time"), mqtt.time)]:
+        paths: list[tuple[tuple[str | int, ...], str | None]] = [
+            *((("points", index, "field"), point.field) for index, point in enumerate(self.points)),
+            *((("mqtt", "pose", key), path) for key, path in (mqtt.pose.paths if mqtt.pose else {}).items()),
+            (("mqtt", "time"), mqtt.time),
+        ]
+        for place, path in paths:
             try:
                 parse_path(path if path is not None else "unset")
             except ValueError as error:

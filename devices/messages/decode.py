@@ -64,7 +64,7 @@ class MessageDecoder:
             case "lorawan":
                 found = self._decode_lorawan(topic, payload, received_ms)
             case "json":
-                found = [decode_json(payload, self._profile.profile.points, self._mqtt.time)]
+                found = [decode_json(payload, self._profile.profile.points, self._mqtt.time, self._mqtt.pose)]
         return [self._known_points(one) for one in found]
 
     def _decode_robot(self, kind: str, payload: bytes, received_ms: int) -> Observation | None:

@@ -2,17 +2,21 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from devices.errors import MessageError
 from devices.messages.observation import Observation
 from devices.messages.payload import TIME_MS_MAX, parse_payload, short, stamp
+from devices.messages.pose_mapping import PoseMapping
 from devices.point import Point
+from devices.reading import PoseFlag
+from devices.states import AUTOMATIC_MODES
 from devices.units import DISCRETE, conversion
 
 MAGNITUDE_MAX = 1e15  # beyond this no sensor measures
+POSITION_M_MAX = 1e5  # farther out is no map of a site
 _SECONDS_BELOW = 100_000_000_000  # a Unix time below this is in seconds (until the year 5138), above in milliseconds
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d{1,6})\]")
 _PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[\d{1,6}\])*")
@@ -28,10 +32,13 @@ def parse_path(text: str) -> JsonPath:
     return tuple(key or int(index) for key, index in _STEP.findall(text))
 
 
-def decode_json(payload: bytes, points: Sequence[Point], time_path: str | None) -> Observation:
+def decode_json(
+    payload: bytes, points: Sequence[Point], time_path: str | None, pose: PoseMapping | None = None
+) -> Observation:
     """The points that the message holds; a path that leads nowhere is left out, null is "no value".
 
-    Raises MessageError when nothing is found, or a value is not what its point expects.
+    What a point's absence means is said only of a message that has something else of ours. Raises MessageError when
+    nothing is found, or a value is not what its point expects.
     """
     message: Any = parse_payload(payload)
     numbers: dict[str, float] = {}
@@ -44,12 +51,46 @@ def decode_json(payload: bytes, points: Sequence[Point], time_path: str | None) 
             texts[point.id] = _text(point, value)
         else:
             numbers[point.id] = _number(point, value)
-    if not numbers and not texts:
+    place = None if pose is None else _pose(message, pose)
+    if not numbers and not texts and place is None:
         raise MessageError("none of the profile's fields is in the message")
     time_ms = None
     if time_path is not None:
         time_ms = _time(_look_up(message, parse_path(time_path))[1])
-    return Observation(time_ms, numbers, texts)
+    numbers |= {point.id: point.absent for point in points if point.absent is not None and point.id not in numbers}
+    if place is None:
+        return Observation(time_ms, numbers, texts)
+    x_m, y_m, theta_rad, map_id, is_localized = place
+    return Observation(time_ms, numbers, texts, (x_m, y_m, theta_rad, map_id, _flags(numbers, is_localized)))
+
+
+def _pose(message: Any, pose: PoseMapping) -> tuple[float, float, float, str, bool] | None:
+    """X and y in metres, angle in radians, map, and whether the robot knows its place; None without a position."""
+    values = {key: _look_up(message, parse_path(path))[1] for key, path in pose.paths.items()}
+    if values["x"] is None or values["y"] is None:
+        return None
+    theta = values.get("theta")
+    x_m, y_m = _metre(values["x"], "x"), _metre(values["y"], "y")
+    theta_rad = 0.0 if theta is None else _metre(theta, "theta")
+    map_id = values.get("map") if pose.map_id is None else pose.map_id
+    if not isinstance(map_id, str) or not map_id:
+        raise MessageError("map: expected the name of a map")
+    localized = values.get("localized") if pose.localized is not None else True
+    return x_m, y_m, theta_rad, short(map_id, "map"), localized is True or localized == 1
+
+
+def _metre(value: Any, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= POSITION_M_MAX:
+        raise MessageError(f"{key}: expected a number within {POSITION_M_MAX:.0f}")
+    return float(value)
+
+
+def _flags(numbers: Mapping[str, float], is_localized: bool) -> PoseFlag:  # noqa: FBT001 - a value of the pose
+    flags = PoseFlag.LOCALIZED if is_localized else PoseFlag(0)
+    for point, flag in (("charging", PoseFlag.CHARGING), ("driving", PoseFlag.DRIVING)):
+        if numbers.get(point) == 1:
+            flags |= flag
+    return flags | PoseFlag.AUTOMATIC if numbers.get("mode") in AUTOMATIC_MODES else flags
 
 
 def _look_up(message: Any, path: JsonPath) -> tuple[bool, Any]:

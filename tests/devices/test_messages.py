@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from devices.errors import MessageError, Permanent
 from devices.instants import format_instant
 from devices.messages.decode import MessageDecoder
-from devices.messages.json_mapping import parse_path
 from devices.messages.parking_sensors import encode_nps405_status
 from devices.messages.payload import PAYLOAD_BYTES_MAX
 from devices.profile import load_profiles, parse_profile
@@ -227,41 +226,6 @@ def test_a_robot_that_starts_up_says_nothing_but_that() -> None:
 def test_a_polled_profile_has_no_messages() -> None:
     with pytest.raises(Permanent, match="does not describe messages"):
         MessageDecoder(PROFILES["abb-acs580"])
-
-
-def test_mapped_json_becomes_canonical_values() -> None:
-    decoder = MessageDecoder(parse_profile(GENERIC, "box.yaml"))
-    payload = b'{"meta":{"ts":1777622400.25,"fw":"1.2"},"values":[{},{"t":212}],"door":{"state":"open"},"humidity":255}'
-
-    (found,) = decoder.decode("t", payload, NOW_MS)
-
-    assert found.source_time_ms == NOW_MS + 250
-    assert found.numbers["temperature"] == pytest.approx(100.0)
-    assert (found.numbers["door"], str(found.numbers["humidity"])) == (1.0, "nan")
-    assert found.texts == {"firmware": "1.2"}
-
-
-@pytest.mark.parametrize(
-    ("payload", "message"),
-    [
-        (b"{}", "none of the profile's fields"),
-        (b"[1]", "none of the profile's fields"),
-        (b'{"humidity":"wet"}', "neither a number nor a label"),
-        (b'{"humidity":[1]}', "expected a number"),
-        (b'{"humidity":1e300}', "absurd"),
-        (b'{"meta":{"fw":7}}', "expected a text"),
-        (b'{"meta":{"fw":"' + b"x" * 300 + b'"}}', "at most 256"),
-    ],
-)
-def test_mapped_json_that_does_not_fit_is_refused(payload: bytes, message: str) -> None:
-    with pytest.raises(MessageError, match=message):
-        MessageDecoder(parse_profile(GENERIC, "box.yaml")).decode("t", payload, NOW_MS)
-
-
-def test_paths_name_keys_and_indices() -> None:
-    assert parse_path("values[1].t") == ("values", 1, "t")
-    with pytest.raises(ValueError, match="is not a path"):
-        parse_path("a..b")
 
 
 DECODERS = [
