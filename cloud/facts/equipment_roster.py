@@ -12,7 +12,7 @@ from cloud.facts.days import Span, clipped, date_start, day_bounds, day_of, days
 from cloud.facts.equipment_policy import Policies
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledger_duty import Calendar, Redundancy, off_duty_spans
-from cloud.facts.ledger_equipment import NO_DEVICE, PATROL_ROBOT, Equipment
+from cloud.facts.ledger_equipment import PATROL_ROBOT, Equipment
 from cloud.facts.ledgers import LedgerVersion
 from cloud.facts.timelines import NEVER_MS
 
@@ -31,16 +31,18 @@ class Member:
 def roster(
     versions: Sequence[LedgerVersion], policies: Policies, from_ms: int, to_ms: int
 ) -> dict[str, Member]:  # fmt: skip
-    """Everything that was in the ledger at any time of [from_ms, to_ms), by id."""
+    """Everything that a version valid in [from_ms, to_ms) names, in the order of the last one, alive in it or not."""
     found: dict[str, Member] = {}
     off_duty: dict[tuple[int, str], tuple[Span, ...]] = {}
+    last: list[Equipment] = []
     for number, (span, ledger) in enumerate(held_spans(versions)):
         begin, end = max(span[0], from_ms), min(span[1], to_ms)
         if begin >= end:
             continue
         zone, calendars = ledger.site.time_zone, {one.id: one for one in ledger.calendars}
         groups = {one.id: one for one in ledger.redundancy}
-        for one in counted_equipment(ledger, policies, (begin, end)):
+        last = list(counted_equipment(ledger, policies, (begin, end)))
+        for one in last:
             member = found.setdefault(one.id, Member(one))
             member.equipment = one
             member.group = groups.get(one.redundancy or "")
@@ -56,7 +58,7 @@ def roster(
                 member.off_duty += off_duty[number, calendar.id]
     for member in found.values():
         member.off_duty = list(merged(member.off_duty))
-    return {name: member for name, member in found.items() if member.lives}
+    return {name: found[name] for name in dict.fromkeys([*(one.id for one in last), *found])}
 
 
 def held_spans(versions: Sequence[LedgerVersion]) -> Iterator[tuple[Span, Ledger]]:
@@ -119,6 +121,3 @@ def _add_device(devices: list[tuple[Span, str]], span: Span, device: str) -> Non
 
 def _off_duty(calendar: Calendar, span: Span, zone: ZoneInfo) -> tuple[Span, ...]:
     return clipped(off_duty_spans(calendar, days_between(*span, zone), zone), *span)
-
-
-__all__ = ["NO_DEVICE", "Member", "roster"]

@@ -26,8 +26,8 @@ from cloud.facts.timelines import (
     UNKNOWN,
     Timeline,
     changes_only,
+    constant,
 )
-from devices.reading import Int64s
 from devices.states import Counts, EquipmentState
 
 FAILURE_GAP_MS = 300_000  # domain.md 1.4: counted as one failure when gaps are shorter
@@ -82,7 +82,7 @@ class Circumstances:
     inspected_for_ms: int | None = None  # a finding about an equipment without device holds that long; None: for ever
     excluded: tuple[Span, ...] = ()
     red: tuple[Span, ...] = ()  # criticality A: while a red alert stands
-    silent_fault: bool = False  # its class is one whose silence is a fault
+    class_: str = ""
     heard: tuple[Span, ...] = ()  # when its gateway was heard
     grace: int | Literal["property"] | None = None  # hours, of its redundancy group; None: as the policy says
     in_group: bool = False
@@ -109,11 +109,11 @@ def worked_out(
     elif given.findings and not given.has_device:
         earlier.append(given.findings[0].at_ms)
     begin = min(earlier)
-    base = _debounced(_filled(device, begin, to_ms), policies) if given.has_device else _uninspected(begin, to_ms)
+    base = _debounced(_filled(device, begin, to_ms), policies) if given.has_device else constant(begin, to_ms, UNKNOWN)
     if given.findings:
         base = _with_findings(base, given)
-    if given.silent_fault:
-        base = painted(base, _silent_too_long(base, given.heard, policies), FAULT)
+    if given.has_device and given.heard:
+        base = painted(base, _silent_too_long(base, given, policies), FAULT)
     windows = tuple(one for one in given.windows if one.opened_ms < one.to_ms)
     late = _overruns(base, windows)
     base = painted(base, merged((planned_end_ms, end_ms) for _, planned_end_ms, end_ms in late), FAULT)
@@ -252,11 +252,6 @@ def _debounced(timeline: Timeline, policies: Policies) -> Timeline:
     return changes_only(timeline.starts, timeline.codes[source], timeline.end_ms)
 
 
-def _uninspected(from_ms: int, to_ms: int) -> Timeline:
-    known = from_ms < to_ms
-    return Timeline(_ints([from_ms] if known else []), np.full(int(known), UNKNOWN, np.uint8), to_ms)
-
-
 def _until_next(findings: Sequence[Finding]) -> Iterator[tuple[Finding, int]]:
     ends = [one.at_ms for one in findings[1:]] + [NEVER_MS]
     return zip(findings, ends, strict=False)
@@ -276,15 +271,19 @@ def _with_findings(base: Timeline, given: Circumstances) -> Timeline:
     return base
 
 
-def _silent_too_long(base: Timeline, heard: Sequence[Span], policies: Policies) -> list[Span]:
+def _silent_too_long(base: Timeline, given: Circumstances, policies: Policies) -> list[Span]:
     """FAULT from where a silent device's gateway was heard for so long without a break, to the end of the silence."""
+    held = [one for one in _policy_spans(policies, -NEVER_MS, NEVER_MS) if given.class_ in one[1].silent_fault_classes]
     found = []
-    for begin, end in spans_of(base, (UNKNOWN,)):
-        for from_ms, to_ms in common([(begin, end)], heard):
-            fault_ms = from_ms + policies.at(from_ms).silent_fault_after_ms
-            if fault_ms < to_ms:
-                found.append((fault_ms, end))
-                break
+    for begin, end in spans_of(base, (UNKNOWN,)) if held else ():
+        faulty = [
+            fault_ms
+            for from_ms, to_ms in common([(begin, end)], given.heard)
+            for (since, until), policy in held
+            if (fault_ms := max(from_ms + policy.silent_fault_after_ms, since)) < min(to_ms, until)
+        ]
+        if faulty:
+            found.append((min(faulty), end))
     return found
 
 
@@ -321,7 +320,3 @@ def _policy_spans(policies: Policies, from_ms: int, to_ms: int) -> list[tuple[Sp
     found = zip(policies.since_ms, ends, policies.policies, strict=True)
     cut = [((max(since, from_ms), min(end, to_ms)), policy) for since, end, policy in found]
     return [one for one in cut if one[0][0] < one[0][1]]
-
-
-def _ints(numbers: Sequence[int]) -> Int64s:
-    return np.array(numbers, np.int64)

@@ -18,6 +18,8 @@ from cloud.facts.database import reading
 from cloud.facts.day_work import has_days_to_compute, step_days
 from cloud.facts.days import day_bounds, day_of, days_between
 from cloud.facts.device_days import device_timelines
+from cloud.facts.equipment_lookup import EquipmentFacts
+from cloud.facts.equipment_past import EquipmentTimeline
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledgers import LedgerVersion, ledger_version, parsed_versions, sites_with_ledger
 from cloud.facts.patrol_plan import History, Plans
@@ -37,6 +39,7 @@ class FactStore:
         self._eager = eager
         self._deriving = Lock()
         self.profiles = Profiles()
+        self.of_equipment = EquipmentFacts(engine, self.profiles)
         self._plans = Plans()
         self._ledgers: dict[str, tuple[int, tuple[LedgerVersion, ...]]] = {}
         self._lock = Lock()
@@ -87,6 +90,17 @@ class FactStore:
         return device_timelines(
             self.engine, site.id, site.time_zone, (from_ms, to_ms), known=self.profiles, devices=devices
         )
+
+    def equipment(self, ledger: Ledger, from_ms: int, to_ms: int, now_ms: int) -> list[EquipmentTimeline]:
+        """Everything that is or was equipment of this ledger's site in [from_ms, to_ms), up to now; robots, too.
+
+        By the ledger of each day, in the order of the newest; with calendars, maintenance, redundancy and whatever
+        else people entered (domain.md 1.2 to 1.4).
+        """
+        if self._eager:
+            self.settle(ledger, now_ms)
+        versions = self.ledgers(ledger.site.id) or (LedgerVersion(0, ledger, 0),)
+        return self.of_equipment.timelines(versions, from_ms, to_ms, now_ms)
 
     def balances(self, ledger: Ledger, from_ms: int, to_ms: int) -> dict[str, Balance]:
         """As `counted_groups.group_balances`. `to_ms` must not lie ahead of now."""

@@ -134,6 +134,13 @@ class Timeline:
         return int(self.codes[index]) & STATE_BITS, int(self.starts[index])
 
 
+def constant(from_ms: int, to_ms: int, code: int) -> Timeline:
+    """One state all the time; empty when that is none."""
+    known = from_ms < to_ms
+    starts = np.array([from_ms] if known else [], np.int64)
+    return Timeline(starts, np.full(len(starts), code, np.uint8), to_ms)
+
+
 COUNTING: dict[Counts, tuple[int, ...]] = {
     counts: tuple(code for code, state in enumerate(EQUIPMENT_STATES) if state.counts_as is counts) for counts in Counts
 }

@@ -1,0 +1,150 @@
+"""What equipment was doing over time: roster, devices and what was entered, put together. Pure.
+
+One engine for pages, indicators and evidence; `equipment_lookup` finds what it needs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cloud.facts.days import Span, merged
+from cloud.facts.equipment_inputs import Entered
+from cloud.facts.equipment_policy import Policies
+from cloud.facts.equipment_roster import Member, groups_of
+from cloud.facts.equipment_states import (
+    BY_HAND,
+    DOWN,
+    EXCLUDED,
+    NOT_KNOWN,
+    OFF_DUTY,
+    UP,
+    Circumstances,
+    Worked,
+    counted,
+    group_delivers,
+    painted,
+    without,
+    worked_out,
+)
+from cloud.facts.ledger_equipment import NO_DEVICE, Equipment
+from cloud.facts.timelines import UNKNOWN, Timeline, constant, joined
+
+ABSENT = 5  # of the codes of what time counts as: between two times in the ledger
+DAY_MS = 24 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EquipmentTimeline:
+    """An equipment over the part of a window in which it was in the ledger; both timelines may be empty.
+
+    `states` are codes of `timelines.EQUIPMENT_STATES`, `counts` those of `equipment_states` (UP, DOWN, NOT_KNOWN,
+    EXCLUDED, BY_HAND) and ABSENT. `stops` are its faults, those with less than 5 min between them as one, also from
+    before the window; `device` is what its device said (None: nothing was ever heard).
+    """
+
+    equipment: Equipment
+    states: Timeline
+    counts: Timeline
+    stops: tuple[Span, ...]
+    device: Timeline | None
+
+    def clipped(self, from_ms: int, to_ms: int) -> "EquipmentTimeline":
+        """The part within [from_ms, to_ms)."""
+        states, counts = self.states.clipped(from_ms, to_ms), self.counts.clipped(from_ms, to_ms)
+        return EquipmentTimeline(self.equipment, states, counts, self.stops, self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Time by what it counts as, in ms. `excluded_ms` is that of calendars, maintenance and drills."""
+
+    up_ms: int = 0
+    down_ms: int = 0
+    unknown_ms: int = 0
+    excluded_ms: int = 0
+    by_hand_ms: int = 0
+
+    @classmethod
+    def of(cls, counts: Timeline) -> "Tally":
+        """Of what states count as."""
+        lengths, codes = counts.ends - counts.starts if len(counts.starts) else counts.starts, counts.codes
+        return cls(*(int(lengths[codes == code].sum()) for code in (UP, DOWN, NOT_KNOWN, EXCLUDED, BY_HAND)))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a site's people entered, as of some revision of its inputs."""
+
+    policies: Policies
+    entered: Entered
+
+
+def put_together(
+    members: Mapping[str, Member], given: Given, devices: Mapping[str, Timeline], window: Span, *,
+    heard: Mapping[str, Sequence[Span]], red: Mapping[str, Sequence[Span]],
+) -> list[EquipmentTimeline]:  # fmt: skip
+    """Timelines of members over a window. Pure.
+
+    `devices` reach back for context; they may lack what was never heard. `heard` are times of gateways by device.
+    """
+    told = {name: _circumstances(name, one, given, heard, red) for name, one in members.items()}
+    said = {name: _device_of(one, devices) for name, one in members.items()}
+    worked = {name: worked_out(said[name], told[name], given.policies, *window) for name in members}
+    delivering: dict[str, list[Span]] = {}
+    for group, names in groups_of(members).items():
+        needed = next(one.group.needed for name in names if (one := members[name]).group is not None)
+        delivering[group] = group_delivers([(worked[name].states, members[name].lives) for name in names], needed)
+    found = []
+    for name, member in members.items():
+        of_group = delivering.get(member.group.id, ()) if member.group else ()
+        counts = counted(worked[name], told[name], given.policies, of_group)
+        found.append(_in_its_lives(member, worked[name], counts, said[name]))
+    return found
+
+
+def _in_its_lives(member: Member, worked: Worked, counts: Timeline, device: Timeline | None) -> EquipmentTimeline:
+    lives = member.lives
+    begin, end = (lives[0][0], lives[-1][1]) if lives else (worked.states.end_ms, worked.states.end_ms)
+    away = without([(begin, end)], lives)
+    states, counts = painted(worked.states, away, OFF_DUTY), painted(counts, away, ABSENT)
+    return EquipmentTimeline(
+        member.equipment, states.clipped(begin, end), counts.clipped(begin, end), worked.stops, device
+    )
+
+
+def _circumstances(
+    name: str, member: Member, given: Given, heard: Mapping[str, Sequence[Span]], red: Mapping[str, Sequence[Span]]
+) -> Circumstances:
+    one, entered = member.equipment, given.entered
+    has_device = any(device != NO_DEVICE for _, device in member.devices)
+    return Circumstances(
+        lives=tuple(member.lives),
+        has_device=has_device,
+        off_duty=tuple(member.off_duty),
+        drills=merged([*entered.drills.get("", ()), *entered.drills.get(name, ())]),
+        windows=entered.windows.get(name, ()),
+        findings=entered.findings.get(name, ()),
+        inspected_for_ms=one.inspection_days * DAY_MS if one.inspection_days else None,
+        excluded=entered.excluded.get(name, ()),
+        red=tuple(red.get(name, ())) if one.criticality == "A" else (),
+        class_=one.class_,
+        heard=tuple(heard.get(member.devices[-1][1], ())) if member.devices else (),
+        grace=member.group.grace_h if member.group else None,
+        in_group=member.group is not None,
+    )
+
+
+def _device_of(member: Member, devices: Mapping[str, Timeline]) -> Timeline | None:
+    """What gave the member its state, one device after the other."""
+    if len(member.devices) == 1:
+        return devices.get(member.devices[0][1])
+    parts: list[Timeline] = []
+    for (_, end), device in member.devices:
+        timeline = devices.get(device)
+        begin = parts[-1].end_ms if parts else -(2**62)
+        part = timeline.clipped(begin, end) if timeline is not None else None
+        if part is None or not len(part.starts):
+            continue
+        if parts and int(part.starts[0]) > begin:
+            parts.append(constant(begin, int(part.starts[0]), UNKNOWN))
+        parts.append(part)
+    return joined(parts) if parts else None
