@@ -31,6 +31,7 @@ from cloud.api.services import Services
 from cloud.facts.database import open_database
 from cloud.facts.deriving import Deriver
 from cloud.facts.newest import newest
+from cloud.facts.parked import Releases
 from cloud.facts.progress import forget_facts, losses_known
 from cloud.facts.store import FactStore
 from cloud.history.embedded import EmbeddedHistory
@@ -158,16 +159,20 @@ class Aggregator:
         self.live = LiveState()
         self.integrity = IntegrityRecord(places.integrity)
         self.admission = Admission(self.log, self.keys, Identities.of_log(self.log), server_now_ms, self.integrity)
-        self.processor = Processor(self.log, self.keys, self.facts)
+        self.processor = Processor(
+            self.log, self.keys, self.facts, lambda finding: self.integrity.note(finding, server_now_ms())
+        )
         self.processor.listen(self.live.frames_arrived)
         self.processor.listen(self._account_for_losses)
+        self.processor.listen(self._account_for_losses, parked=True)
         for gateway, lane, epoch, first_seq, last_seq in losses_known(self.facts):
             self._account_for(gateway, lane, epoch, (first_seq, last_seq))
         self.history = EmbeddedHistory(places.history, self.log.log_id)
         self.writers: list[HistoryWriter] = [self.history]
         if influx is not None:
             self.writers.append(InfluxHistory(influx, places.influx_position, self.log.log_id))
-        self.feeds = [HistoryFeed(self.log, self.keys, writer, server_now_ms) for writer in self.writers]
+        releases = Releases(self.facts)
+        self.feeds = [HistoryFeed(self.log, self.keys, writer, server_now_ms, releases) for writer in self.writers]
         store = FactStore(self.facts, eager=False)
         self.deriver = Deriver(store, server_now_ms)
         self.processor.listen(self.deriver.frames_arrived)
@@ -283,6 +288,7 @@ def rebuild(data_dir: Path) -> int:
         facts.dispose()
         if places.history.exists():
             shutil.rmtree(places.history)
+        places.influx_position.unlink(missing_ok=True)  # releases are counted anew: an InfluxDB is told all again
         return asyncio.run(_catch_up(places))
 
 

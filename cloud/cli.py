@@ -17,9 +17,11 @@ app = typer.Typer(no_args_is_help=True, help="The aggregator: takes frames, comp
 gateway = typer.Typer(no_args_is_help=True, help="Gateways and their keys. Works while the aggregator runs.")
 ledger = typer.Typer(no_args_is_help=True, help="What there is at a site. Works while the aggregator runs.")
 set_aside = typer.Typer(no_args_is_help=True, help="Frames in the log that could not be used.")
+parked = typer.Typer(no_args_is_help=True, help="Frames whose times wait for the fix of their clock run.")
 app.add_typer(gateway, name="gateway")
 app.add_typer(ledger, name="ledger")
 app.add_typer(set_aside, name="set-aside")
+app.add_typer(parked, name="parked")
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the aggregator keeps everything.")]
 DATA_DIR = Path("cloud-data")
@@ -132,6 +134,25 @@ def list_set_aside(data_dir: DataDir = DATA_DIR) -> None:
         for one in frames_set_aside(facts):
             name = f"{one.gateway or '?'} {one.lane} {one.epoch.hex() or '?'} {'?' if one.seq is None else one.seq}"
             typer.echo(f"{format_instant(one.received_ms)}\t{name}\t{one.reason}")
+        facts.dispose()
+
+
+@parked.command("list")
+def list_parked(data_dir: DataDir = DATA_DIR) -> None:
+    """Frames that are stored but say nothing yet, because it is not known when they were sealed, and why not."""
+    from cloud.aggregator import Places
+    from cloud.facts.database import open_database
+    from cloud.facts.parked import parked_frames
+    from devices.instants import format_instant
+
+    with _reporting():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        facts = open_database(Places(data_dir).facts)
+        for one in parked_frames(facts):
+            name = one.identity
+            why = one.problem or f"waits for the fix of clock run {one.clock_run.hex()}"
+            frame = f"{name.gateway} {name.lane} {name.epoch.hex()} {name.seq}"
+            typer.echo(f"{format_instant(one.received_ms)}\t{frame}\t{why}")
         facts.dispose()
 
 

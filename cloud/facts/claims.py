@@ -128,24 +128,24 @@ class FrameFacts:
         return frozenset(named | {info.id for one in self.inventories for info in one.devices})
 
 
-def facts_of(frame: Frame, received_ms: int, site: str, shift_ms: int = 0) -> FrameFacts:
-    """What a frame proves. `shift_ms` is added to all its times (a clock fix of an untrusted run).
+def facts_of(frame: Frame, received_ms: int, site: str) -> FrameFacts:
+    """What a frame proves, its times as they are: see `cloud.ingest.clocks` for those that need a fix.
 
     A telemetry frame proves nothing: its values are for charts.
     """
     header = frame.header
-    key = FrameKey(header.origin is not Origin.IMPORT, header.to_ms + shift_ms, header.epoch, header.seq)
+    key = FrameKey(header.origin is not Origin.IMPORT, header.to_ms, header.epoch, header.seq)
     events = header.lane is Lane.EVENTS
     records = frame.content.records if events else ()
     return FrameFacts(
         site=site, gateway=header.gateway, lane=header.lane, epoch=header.epoch, seq=header.seq,
-        from_ms=header.from_ms + shift_ms, to_ms=header.to_ms + shift_ms, clock_run=header.clock_run,
+        from_ms=header.from_ms, to_ms=header.to_ms, clock_run=header.clock_run,
         origin=header.origin, received_ms=received_ms,
-        claims=tuple(_claims(frame, key, shift_ms)) if events else (),
-        poses=tuple(_poses(frame, key, shift_ms)) if events else (),
-        stops=tuple(_stops(frame, shift_ms)) if events else (),
+        claims=tuple(_claims(frame, key)) if events else (),
+        poses=tuple(_poses(frame, key)) if events else (),
+        stops=tuple(_stops(frame)) if events else (),
         profiles=tuple(one for one in records if isinstance(one, ProfileText)),
-        inventories=tuple(_shifted(one, shift_ms) for one in records if isinstance(one, Inventory)),
+        inventories=tuple(one for one in records if isinstance(one, Inventory)),
         losses=tuple(one for one in records if isinstance(one, Loss)),
         nodes=tuple(_nodes(frame)) if events else (),
     )  # fmt: skip
@@ -178,7 +178,7 @@ decode_info = msgspec.msgpack.Decoder(DeviceInfo).decode
 encode_inventory = msgspec.msgpack.Encoder().encode
 
 
-def _claims(frame: Frame, key: FrameKey, shift_ms: int) -> Iterable[ClaimBlock]:
+def _claims(frame: Frame, key: FrameKey) -> Iterable[ClaimBlock]:
     """Readings of state inputs that count, then keyframe entries, by device and UTC day of their end."""
     content = frame.content
     if not content.series:
@@ -186,8 +186,8 @@ def _claims(frame: Frame, key: FrameKey, shift_ms: int) -> Iterable[ClaimBlock]:
     hold_ms = np.array([one.hold_s * 1000 for one in content.series], np.int64)
     numbers, entries = content.numbers, content.confirmations
     series = np.concatenate([numbers.series, entries.series])
-    from_ms = np.concatenate([numbers.time_ms, entries.changed_ms]) + shift_ms
-    to_ms = np.concatenate([numbers.time_ms, entries.confirmed_ms]) + shift_ms
+    from_ms = np.concatenate([numbers.time_ms, entries.changed_ms])
+    to_ms = np.concatenate([numbers.time_ms, entries.confirmed_ms])
     value = np.concatenate([numbers.value, entries.value]) + 0.0  # no negative zero: equal values compare by bits
     quality = np.concatenate([numbers.quality, entries.quality])
     counts = (quality < FIRST_BAD_QUALITY) & (hold_ms[series] > 0) & ~np.isnan(value) & (to_ms >= from_ms)
@@ -243,12 +243,12 @@ def _claim_block(device: str, utc_day: int, key: FrameKey, names: Sequence[str],
     )  # fmt: skip
 
 
-def _poses(frame: Frame, key: FrameKey, shift_ms: int) -> Iterable[PoseBlock]:
+def _poses(frame: Frame, key: FrameKey) -> Iterable[PoseBlock]:
     poses = frame.content.poses
     if not len(poses):
         return
     devices, device_of = _grouping([one.device for one in frame.content.series])
-    times = poses.time_ms + shift_ms
+    times = poses.time_ms
     group = device_of[poses.series].astype(np.int64) * (1 << 32) + times // QUARTER_MS
     for bucket, index in _groups(group):
         yield PoseBlock(devices[bucket >> 32], bucket & 0xFFFFFFFF, _pose_rows(poses, times, index, key))
@@ -262,22 +262,18 @@ def _pose_rows(poses: Poses, times: Int64s, index: Int64s, key: FrameKey) -> Pos
                     flags.tobytes())  # fmt: skip
 
 
-def _stops(frame: Frame, shift_ms: int) -> Iterable[Stop]:
+def _stops(frame: Frame) -> Iterable[Stop]:
     """Bad links, and bad readings: these stop confirming their point but say nothing else."""
     for record in frame.content.records:
         if isinstance(record, Link) and not record.good:
             last = record.time_ms if record.last_ok_ms is None else min(record.last_ok_ms, record.time_ms)
-            yield Stop(record.device, record.point, record.time_ms + shift_ms, last + shift_ms)
+            yield Stop(record.device, record.point, record.time_ms, last)
     numbers, series = frame.content.numbers, frame.content.series
     for row in np.flatnonzero(numbers.quality >= FIRST_BAD_QUALITY).tolist():
         one = series[numbers.series[row]]
         if one.hold_s:
-            moment = int(numbers.time_ms[row]) + shift_ms
+            moment = int(numbers.time_ms[row])
             yield Stop(one.device, one.point, moment, moment)
-
-
-def _shifted(inventory: Inventory, shift_ms: int) -> Inventory:
-    return msgspec.structs.replace(inventory, time_ms=inventory.time_ms + shift_ms)
 
 
 def _nodes(frame: Frame) -> Iterable[tuple[str, int, str]]:

@@ -36,6 +36,7 @@ from cloud.facts.database import (
 )
 from cloud.facts.tables_patrol import patrol_nodes
 from devices.reading import Lane
+from devices.records import Loss
 
 WHOLE_SITE = "*"  # the device of a mark that concerns every device of the site
 BEGINNING_MS = 0  # marks from here
@@ -99,7 +100,7 @@ def store_facts(connection: sa.Connection, facts: FrameFacts) -> bool:
     changed.extend(_store_stops(connection, facts.site, facts.stops))
     changed.extend(_store_profiles(connection, facts))
     changed.extend(_store_inventories(connection, facts))
-    _store_losses(connection, facts)
+    store_losses(connection, facts.site, facts.gateway, facts.losses)
     _store_marks(connection, facts.site, changed)
     return True
 
@@ -219,12 +220,13 @@ def _store_inventories(connection: sa.Connection, facts: FrameFacts) -> Iterator
             yield info.id, BEGINNING_MS if first else one.time_ms, END_MS
 
 
-def _store_losses(connection: sa.Connection, facts: FrameFacts) -> None:
-    for one in facts.losses:
+def store_losses(connection: sa.Connection, site: str, gateway: str, found: Iterable[Loss]) -> None:
+    """Keep loss records, each once. What they account for does not depend on the time of the frame they came in."""
+    for one in found:
         row = {
-            "site": facts.site, "gateway": facts.gateway, "lane": one.lane, "epoch": one.epoch,
-            "first_seq": one.first_seq, "last_seq": one.last_seq, "from_ms": one.from_ms, "to_ms": one.to_ms,
-            "reason": one.reason.value, "count": one.count,
+            "site": site, "gateway": gateway, "lane": one.lane, "epoch": one.epoch, "first_seq": one.first_seq,
+            "last_seq": one.last_seq, "from_ms": one.from_ms, "to_ms": one.to_ms, "reason": one.reason.value,
+            "count": one.count,
         }  # fmt: skip
         connection.execute(_INSERT[losses], row)
 

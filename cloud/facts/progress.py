@@ -27,21 +27,26 @@ from cloud.facts.database import (
     stops,
     writing,
 )
+from cloud.facts.tables_clocks import clock_fixes, parked
 from cloud.facts.tables_patrol import patrol_nodes, visits
-from devices.errors import Permanent, StorageUnavailable
+from devices.errors import FrameError, Permanent, StorageUnavailable
 from devices.frame import Identity
 
 FactsStore = sa.Engine  # its name for whoever only hands it on
+Transaction = sa.Connection
 
 
 class UnusableFacts(Permanent):
     """What a frame says does not fit the store: set it aside."""
 
 
+# What a hostile frame can make pure code raise that reads it as if it were meant well.
+UNUSABLE = (FrameError, UnusableFacts, ArithmeticError, LookupError, ValueError, TypeError)
+
 # What the log tells again, and what is computed from that; inputs and records are not among it.
 FROM_THE_LOG = (
     claims, reaches, runs, stops, poses, profiles, device_infos, inventories, losses, marks, device_days, device_heads,
-    quarter_cells, patrol_nodes, visits, positions, set_aside,
+    quarter_cells, patrol_nodes, visits, positions, set_aside, clock_fixes, parked,
 )  # fmt: skip
 
 

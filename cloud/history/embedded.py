@@ -26,10 +26,10 @@ from cloud.history.embedded_files import (
     save_manifest,
     write_days,
 )
-from cloud.history.store import Bucket, Chart, FrameNumbers, Row, resolution
+from cloud.history.store import STREAMS, Bucket, Chart, FrameNumbers, Row, resolution
 from cloud.ingest.log import FIRST_POSITION
 from devices.errors import StorageUnavailable
-from devices.reading import FIRST_BAD_QUALITY, Lane
+from devices.reading import FIRST_BAD_QUALITY
 from devices.sequences import SeqRanges
 
 TAIL_ROWS_MAX = 500_000  # 24 MB in memory; then it is written out
@@ -56,7 +56,7 @@ class EmbeddedHistory:
         self._folder = folder
         self._codes = SeriesCodes()
         self._manifest = load_manifest(folder, log_id)
-        self._positions = {lane: self.position(lane) for lane in Lane}
+        self._positions = {stream: self.position(stream) for stream in STREAMS}
         self._frames: dict[str, SeqRanges] = defaultdict(SeqRanges)
         for epoch, ranges in self._manifest.frames.items():
             for first, last in ranges:
@@ -69,11 +69,11 @@ class EmbeddedHistory:
         self._garbage: list[str] = []
         self._engine = duckdb.connect(":memory:", config={"threads": 1})
 
-    def position(self, lane: Lane) -> int:
+    def position(self, stream: str) -> int:
         """See `HistoryWriter.position`."""
-        return self._manifest.positions.get(str(lane), FIRST_POSITION)
+        return self._manifest.positions.get(stream, FIRST_POSITION)
 
-    def write(self, frames: Sequence[FrameNumbers], positions: Mapping[Lane, int]) -> None:
+    def write(self, frames: Sequence[FrameNumbers], positions: Mapping[str, int]) -> None:
         """See `HistoryWriter.write`. Raises StorageUnavailable when a full tail cannot be written out."""
         if self._tail_rows >= TAIL_ROWS_MAX:
             self.flush()
@@ -88,7 +88,7 @@ class EmbeddedHistory:
 
     def maintain(self, now_ms: int) -> None:
         """See `HistoryWriter.maintain`."""
-        if all(self.position(lane) == position for lane, position in self._positions.items()):
+        if all(self.position(stream) == position for stream, position in self._positions.items()):
             self._unsaved_since_ms = None
         elif self._unsaved_since_ms is None:
             self._unsaved_since_ms = now_ms
@@ -187,7 +187,7 @@ class EmbeddedHistory:
         if without_tail:
             manifest = msgspec.structs.replace(
                 manifest,
-                positions={str(lane): position for lane, position in self._positions.items()},
+                positions=dict(self._positions),
                 frames={epoch: tuple(ranges) for epoch, ranges in self._frames.items()},
             )
         save_manifest(self._folder, manifest)

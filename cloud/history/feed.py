@@ -1,13 +1,17 @@
-"""Log -> history. Each writer is fed at its own pace from its own position; one that fails holds nobody back."""
+"""Log -> history. Each writer is fed at its own pace from its own position; one that fails holds nobody back.
+
+Frames whose times need a fix are passed by; once they have it they come as released ones.
+"""
 
 import asyncio
 from collections.abc import Callable
 
 import structlog
 
-from cloud.history.store import FrameNumbers, HistoryWriter
+from cloud.history.store import RELEASED, STREAMS, FrameNumbers, HistoryWriter
+from cloud.ingest.clocks import Releases, needs_fix, shifted_numbers
 from cloud.ingest.gateways import GatewayKeys
-from cloud.ingest.log import FrameLog, LogEntry, is_ahead
+from cloud.ingest.log import FrameLog, KnownPlaces, LogEntry
 from devices.errors import FrameError, Transient
 from devices.frame import decode_frame
 from devices.reading import Lane
@@ -22,12 +26,15 @@ _log = structlog.get_logger(__name__)
 class HistoryFeed:
     """Feeds one writer. `run` never ends by itself; `step` is one batch, for tests and for catching up."""
 
-    def __init__(self, log: FrameLog, keys: GatewayKeys, writer: HistoryWriter, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, log: FrameLog, keys: GatewayKeys, writer: HistoryWriter, now_ms: Callable[[], int], releases: Releases
+    ) -> None:
         self._log = log
+        self._releases = releases
         self._keys = keys
         self._writer = writer
         self._now_ms = now_ms
-        self._positions = {lane: writer.position(lane) for lane in Lane}
+        self._positions = {stream: writer.position(stream) for stream in STREAMS}
         self._arrived = log.subscribe()
         self._stopping = False
 
@@ -68,6 +75,14 @@ class HistoryFeed:
                     break
                 size += self._take(entry, frames)
                 positions[lane] = entry.position
+        released = self._releases.released(positions[RELEASED], BATCH_FRAMES)
+        places = KnownPlaces(self._log, [(one.lane, one.after) for one in released])
+        for one in released:
+            if size > BATCH_BODY_BYTES_MAX:
+                break
+            found = places.entry(one.lane, one.after)
+            size += self._take(found, frames, one.shift_ms) if found is not None else 0
+            positions[RELEASED] = one.number
         busy = positions != self._positions
         if busy:
             self._writer.write(frames, positions)
@@ -75,24 +90,22 @@ class HistoryFeed:
         self._writer.maintain(self._now_ms())
         return busy
 
-    def _take(self, entry: LogEntry, frames: list[FrameNumbers]) -> int:
-        """Decode an entry; its inflated size. What cannot be decoded is a gap in the chart (see the processor)."""
+    def _take(self, entry: LogEntry, frames: list[FrameNumbers], shift_ms: int | None = None) -> int:
+        """Decode an entry, released when it comes with a shift; its inflated size.
+
+        What cannot be decoded is a gap in the chart (see the processor).
+        """
         try:
             frame = decode_frame(entry.data)
         except FrameError:
             return len(entry.data)
-        header = frame.header
+        header, numbers = frame.header, frame.content.numbers
         gateway = self._keys.get(header.gateway)
-        if gateway is not None and not is_ahead(header, entry.received_ms):
+        if gateway is not None and (shift_ms is not None or not needs_fix(header, entry.received_ms)):
+            if shift_ms is not None:
+                numbers = shifted_numbers(numbers, shift_ms)
+            name = frame.identity
             frames.append(
-                FrameNumbers(
-                    gateway.site,
-                    header.gateway,
-                    header.lane,
-                    header.epoch,
-                    header.seq,
-                    frame.content.series,
-                    frame.content.numbers,
-                )
+                FrameNumbers(gateway.site, name.gateway, name.lane, name.epoch, name.seq, frame.content.series, numbers)
             )
         return header.body_bytes

@@ -22,7 +22,7 @@ from influxdb_client.rest import ApiException
 from cloud.history.store import FrameNumbers
 from cloud.ingest.log import FIRST_POSITION
 from devices.errors import LinkDown, Permanent
-from devices.reading import Lane, Series
+from devices.reading import Series
 from devices.segments import write_durably
 
 LINES_MAX = 5_000  # of one request: what both servers took fastest
@@ -69,11 +69,11 @@ class InfluxHistory:
         self._write_api: Any = self._client.write_api(write_options=SYNCHRONOUS)
         self.refused = 0
 
-    def position(self, lane: Lane) -> int:
+    def position(self, stream: str) -> int:
         """See `HistoryWriter.position`."""
-        return self._positions.get(str(lane), FIRST_POSITION)
+        return self._positions.get(stream, FIRST_POSITION)
 
-    def write(self, frames: Sequence[FrameNumbers], positions: Mapping[Lane, int]) -> None:
+    def write(self, frames: Sequence[FrameNumbers], positions: Mapping[str, int]) -> None:
         """See `HistoryWriter.write`. Raises LinkDown; lines that the server calls wrong are counted and left out."""
         for lines in _requests(frames):
             try:
@@ -81,7 +81,7 @@ class InfluxHistory:
             except InfluxRefused as error:
                 self.refused += len(lines)
                 _log.error("history loses lines", writer=self.name, lines=len(lines), reason=str(error))
-        self._positions = {str(lane): position for lane, position in positions.items()}
+        self._positions = dict(positions)
         write_durably(self._file, msgspec.json.encode(_Position(self._log_id, self._positions)))
 
     def maintain(self, now_ms: int) -> None:

@@ -7,6 +7,8 @@ from typing import Protocol
 from devices.columns import Numbers
 from devices.reading import Lane, Series
 
+RELEASED = "released"  # the stream of frames whose times were put right, beside those of the lanes
+STREAMS = (*map(str, Lane), RELEASED)
 POINTS_MAX = 1_000  # of one chart: more than a screen has columns to show
 RESOLUTIONS_MS = tuple(
     seconds * 1_000
@@ -64,12 +66,12 @@ class HistoryWriter(Protocol):
 
     name: str
 
-    def position(self, lane: Lane) -> int:
-        """Up to where the log is kept here durably: feed what comes after it, also after a restart."""
+    def position(self, stream: str) -> int:
+        """Up to where one of `STREAMS` is kept here durably: feed what comes after it, also after a restart."""
         ...
 
-    def write(self, frames: Sequence[FrameNumbers], positions: Mapping[Lane, int]) -> None:
-        """Take the numbers of the log up to `positions`. A frame that was taken before changes nothing.
+    def write(self, frames: Sequence[FrameNumbers], positions: Mapping[str, int]) -> None:
+        """Take the numbers of all streams up to `positions`. A frame that was taken before changes nothing.
 
         Raises Transient (then nothing of the batch counts, feed it again) or Permanent (it never will).
         """

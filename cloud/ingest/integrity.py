@@ -43,6 +43,7 @@ class IntegrityKind(StrEnum):
     TWO_SENDERS = "two-senders"  # trusted spans of two epochs overlap: the gateway's files were copied
     WRONG_SIGNATURE = "wrong-signature"  # refused and not stored: forged, or signed with a key that may not be used
     CHAIN_BROKEN = "chain-broken"  # an events frame does not name the hash of the stored frame before it
+    CLOCK_FIX = "clock-fix"  # a clock run is said to have been at another time than before: the first fix counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,13 @@ whoever reads it counts frames by identity.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from devices.frame import Header
 from devices.reading import Lane
 
 FIRST_POSITION = 0
-AHEAD_MS_MAX = 300_000  # a span that ends later than this after its receipt cannot be right
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +73,21 @@ class FrameLog(Protocol):
         ...
 
 
-def is_ahead(header: Header, received_ms: int) -> bool:
-    """Whether a frame claims a time that had not come when it arrived: it is parked, its times are not used."""
-    return header.to_ms > received_ms + AHEAD_MS_MAX
+class KnownPlaces:
+    """Single entries of a log. Neighbours are wanted together as a rule: what is read of them is kept."""
+
+    def __init__(self, log: FrameLog, wanted: Collection[tuple[Lane, int]]) -> None:
+        """`wanted` are the places: a lane, and the position behind which the entry lies."""
+        self._log = log
+        self._wanted = frozenset(wanted)
+        self._read: dict[tuple[Lane, int], LogEntry] = {}
+
+    def entry(self, lane: Lane, after: int) -> LogEntry | None:
+        """The entry at a wanted place, once; None when there is none any more. Raises StorageUnavailable."""
+        if (lane, after) not in self._read:
+            place = after
+            for entry in self._log.read(lane, after, len(self._wanted)):
+                if (lane, place) in self._wanted:
+                    self._read[lane, place] = entry
+                place = entry.position
+        return self._read.pop((lane, after), None)

@@ -12,6 +12,7 @@ import pytest
 from cloud.aggregator import Aggregator, InUse, Places, owning, rebuild
 from cloud.facts.database import open_database
 from cloud.facts.ledgers import import_ledger
+from cloud.facts.parked import parked_frames
 from cloud.facts.progress import frames_set_aside
 from cloud.history.embedded import EmbeddedHistory
 from cloud.history.store import Row
@@ -21,7 +22,7 @@ from devices.frame import Content, SealedFrame
 from devices.instants import format_instant
 from devices.reading import Lane
 from devices.receipt import Status
-from devices.records import Inventory, Loss, LossReason
+from devices.records import ClockFix, Inventory, Loss, LossReason
 from tests.cloud.running import RunningCloud, running
 from tests.cloud.sealed import SealingGateway, now_ms
 from tests.cloud.serving import Uplink
@@ -146,25 +147,32 @@ async def test_the_processor_sets_aside_what_it_cannot_use_and_goes_on(tmp_path:
         receipt = await aggregator.admission.take(site, [ahead.data, huge.data, gateway.undecodable(), fine.data])
         await catch_up(aggregator)
         aside = frames_set_aside(aggregator.facts)
+        waiting = [one.identity.seq for one in parked_frames(aggregator.facts)]
         assert {result.status for result in receipt.results} == {Status.STORED}
         assert aggregator.processor.is_current()
-        assert sorted(one.reason.split(":")[0] for one in aside) == ["UnknownVersion", "UnusableFacts", "parked"]
+        assert sorted(one.reason.split(":")[0] for one in aside) == ["UnknownVersion", "UnusableFacts"]
+        assert waiting == [ahead.header.seq]
         assert heard == [fine.header.seq]
         aggregator.close()
 
 
-async def test_a_frame_from_before_the_clock_was_trusted_is_neither_parked_nor_lost(tmp_path: Path) -> None:
-    gateway = SealingGateway(start_ms=now_ms() - 300)  # its span ends after its receipt
+async def test_a_frame_from_before_the_clock_was_trusted_waits_for_its_fix_and_is_then_heard(tmp_path: Path) -> None:
+    gateway = SealingGateway(start_ms=now_ms() - 300)
     register(tmp_path, gateway)
     early = gateway.seal(Content(), trusted=False)
+    fix = ClockFix(early.header.clock_run, 0, now_ms(), 20, "cloud", shown_ms=now_ms())
     with owning(tmp_path) as places:
         aggregator = Aggregator(places)
         heard: list[int] = []
         aggregator.processor.listen(lambda _, frames, __: heard.extend(one.header.seq for one in frames))
         await aggregator.admission.take(aggregator.keys.all()[0], [early.data])
         await catch_up(aggregator)
+        before = list(heard)
+        await aggregator.admission.take(aggregator.keys.all()[0], [gateway.records(fix).data])
+        await catch_up(aggregator)
 
-        assert heard == [early.header.seq]
+        assert before == []
+        assert sorted(heard) == [early.header.seq, early.header.seq + 1]
         assert frames_set_aside(aggregator.facts) == []
         aggregator.close()
 

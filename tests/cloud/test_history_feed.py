@@ -9,6 +9,7 @@ from cloud.history import feed as feeding
 from cloud.history.embedded import EmbeddedHistory
 from cloud.history.feed import HistoryFeed
 from cloud.history.store import FrameNumbers
+from cloud.ingest.clocks import Released
 from cloud.ingest.gateways import GatewayRegister
 from cloud.ingest.log import FIRST_POSITION, Received
 from cloud.ingest.log_segments import SegmentLog
@@ -16,6 +17,14 @@ from devices.errors import LinkDown
 from devices.reading import Lane
 from tests.cloud.sealed import SealingGateway, now_ms
 from tests.waiting import until
+
+
+class Nothing:
+    """No frame ever needed a fix."""
+
+    def released(self, after: int, limit: int) -> Sequence[Released]:
+        del after, limit
+        return ()
 
 
 class Server:
@@ -26,12 +35,12 @@ class Server:
     def __init__(self) -> None:
         self.reachable = True
         self.taken: list[int] = []
-        self._positions: dict[Lane, int] = {}
+        self._positions: dict[str, int] = {}
 
-    def position(self, lane: Lane) -> int:
-        return self._positions.get(lane, FIRST_POSITION)
+    def position(self, stream: str) -> int:
+        return self._positions.get(stream, FIRST_POSITION)
 
-    def write(self, frames: Sequence[FrameNumbers], positions: Mapping[Lane, int]) -> None:
+    def write(self, frames: Sequence[FrameNumbers], positions: Mapping[str, int]) -> None:
         if not self.reachable:
             raise LinkDown("cut")
         self.taken.extend(frame.seq for frame in frames)
@@ -78,7 +87,7 @@ async def test_a_writer_that_fails_holds_nobody_back_and_gets_everything_later(
     server = Server()
     server.reachable = False
     history = EmbeddedHistory(tmp_path / "history", log.log_id)
-    feeds = [HistoryFeed(log, keys, writer, now_ms) for writer in (server, history)]
+    feeds = [HistoryFeed(log, keys, writer, now_ms, Nothing()) for writer in (server, history)]
 
     async with asyncio.TaskGroup() as group:
         for one in feeds:
@@ -100,7 +109,7 @@ async def test_both_lanes_go_into_history_and_frames_nobody_can_read_do_not(
     log: SegmentLog, keys: GatewayRegister, gateway: SealingGateway, tmp_path: Path
 ) -> None:
     history = EmbeddedHistory(tmp_path, log.log_id)
-    feed = HistoryFeed(log, keys, history, now_ms)
+    feed = HistoryFeed(log, keys, history, now_ms, Nothing())
     stranger = SealingGateway("unknown", start_ms=now_ms() - 3_600_000)
     await put(log, gateway.values([1.0, 2.0]).data, stranger.values([5.0]).data, b"nonsense")
     await put(log, gateway.values([3.0], Lane.EVENTS).data, gateway.seal_ahead(now_ms() + 10**9).data, lane=Lane.EVENTS)

@@ -9,6 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from cloud.facts.claims import facts_of
+from cloud.facts.database import open_database
+from cloud.facts.parked import Releases
 from cloud.history.embedded import EmbeddedHistory
 from cloud.history.feed import HistoryFeed
 from cloud.ingest.gateways import GatewayRegister
@@ -96,9 +98,11 @@ async def rows_in_history(folder: Path, frames: list[Frame]) -> Counter[tuple[st
     log = SegmentLog(data / "log")
     history = EmbeddedHistory(data / "history", log.log_id)
     try:
-        feed = HistoryFeed(log, GatewayRegister(data / "gateways.sqlite"), history, lambda: 0)
+        facts = open_database(data / "facts.sqlite")
+        feed = HistoryFeed(log, GatewayRegister(data / "gateways.sqlite"), history, lambda: 0, Releases(facts))
         while feed.step():
             pass
+        facts.dispose()
         named = {(one.device, one.point) for frame in frames for one in frame.content.series}
         return Counter(
             (f"{device}/{point}", row.time_ms, row.epoch, row.seq, row.index)
