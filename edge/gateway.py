@@ -5,6 +5,7 @@ import hashlib
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random, SystemRandom
 
 import msgspec
@@ -48,7 +49,7 @@ class World:
     """What the agent touches outside of this process: devices, the cloud, chance. A simulation brings its own."""
 
     link_to: Callable[[ModbusServer], Link] = ModbusLink
-    client: type[CloudClient] = CloudClient
+    client: Callable[[str, str, Ed25519PrivateKey, Clock, Path | None], CloudClient] = CloudClient
     rng: Random = field(default_factory=SystemRandom)
 
 
@@ -82,6 +83,11 @@ class Gateway:
     ) -> "Gateway":
         """Raises ConfigurationError when the set-up is wrong, StorageUnavailable when the disk cannot be used."""
         return cls(site, load_key(site.key_path), clock, world or World(), bytes_max)
+
+    @property
+    def journal(self) -> Journal:
+        """What was read and is kept."""
+        return self._journal
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read, keep and send until `stop` is set, then end within two seconds."""
