@@ -23,6 +23,7 @@ class AlertBook:
         self._alerts: dict[str, dict[Key, Alert]] = {}
         self._writing = asyncio.Lock()
         self._listeners: list[Listener] = []
+        self.loaded = asyncio.Event()
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` with each alert after it changed."""
@@ -33,6 +34,7 @@ class AlertBook:
         found = await asyncio.to_thread(self._store.standing, self._now() - HOLD_MS)
         for alert in found:
             self._remember(alert)
+        self.loaded.set()
         return found
 
     def get(self, key: Key) -> Alert | None:
@@ -42,6 +44,14 @@ class AlertBook:
     def sites(self) -> Iterable[str]:
         """Give every site that has an alert."""
         return tuple(self._alerts)
+
+    def of_site(self, site: str) -> list[Alert]:
+        """Give the latest alert of each key of a site, open or not."""
+        return list(self._alerts.get(site, {}).values())
+
+    def has_open(self, site: str) -> bool:
+        """Whether a site has an open alert."""
+        return any(alert.is_open for alert in self._alerts.get(site, {}).values())
 
     def open_alerts(self, site: str) -> list[Alert]:
         """Give the open alerts of a site, worst first, then newest."""
@@ -53,6 +63,8 @@ class AlertBook:
 
         Raises what `step` and `AlertStore.save` raise.
         """
+        if not events:
+            return []
         async with self._writing:
             return await self._apply(events)
 
@@ -81,6 +93,17 @@ class AlertBook:
         except VersionMismatch:
             return False
         return True
+
+    async def record_all(self, events: Sequence[Passed]) -> int:
+        """As `record`, for many at once; how many were not known already."""
+        now_ms = self._now()
+        stepped = (step(None, event, now_ms) for event in events)
+        changes = [(alert, entries) for alert, entries in stepped if alert is not None]
+        try:
+            await asyncio.to_thread(self._store.save, changes)
+        except VersionMismatch:  # one of them is there already
+            return sum([await self.record(event) for event in events])
+        return len(changes)
 
     async def _handle_past(self, alert: Alert, event: Event, version: int | None) -> Alert:
         _check_version(alert, version)
