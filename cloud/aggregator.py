@@ -38,6 +38,7 @@ from cloud.history.embedded import EmbeddedHistory
 from cloud.history.feed import HistoryFeed
 from cloud.history.influx import InfluxHistory, InfluxSettings
 from cloud.history.store import HistoryWriter
+from cloud.indicators.recording import Recorder
 from cloud.ingest.admission import Admission
 from cloud.ingest.gateways import GatewayRegister
 from cloud.ingest.identities import Identities
@@ -176,6 +177,7 @@ class Aggregator:
         store = FactStore(self.facts, eager=False)
         self.deriver = Deriver(store, server_now_ms)
         self.processor.listen(self.deriver.frames_arrived)
+        self.recorder = Recorder(store, server_now_ms)
         for ledger in store.sites():
             self.live.site(ledger.site.id).restore(newest(self.facts, ledger.site.id))
         watch = SiteWatch(store, self.keys, self.admission.identities)
@@ -231,6 +233,7 @@ class Aggregator:
                 group.create_task(self.past_alerts.run(), name="past alerts"),
                 group.create_task(self.pages.run(), name="pages"),
                 group.create_task(self.deriver.run(), name="deriver"),
+                group.create_task(self.recorder.run(), name="recorder"),
             ]
             serving = group.create_task(server.serve([listening]), name="server")
             stopped = group.create_task(stop.wait(), name="stop")

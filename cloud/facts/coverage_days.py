@@ -19,12 +19,13 @@ from cloud.facts.claims import QUARTER_MS, decode_poses
 from cloud.facts.coverage import Drive, PoseSet, cells_of, drive_of, packed, pose_set, union, unpacked
 from cloud.facts.coverage_zones import Mask, Raster
 from cloud.facts.database import coverage_heads, pose_marks, poses, quarter_cells, reading, writing
-from cloud.facts.days import Span, clipped, day_bounds, merged, required_spans
+from cloud.facts.days import Span, clipped, day_bounds, day_of, merged, required_spans
 from cloud.facts.intake import MARK_QUARTER, quarter_mark
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledger_patrol import Zone
 from cloud.facts.ledger_values import minutes_of_hours
 from cloud.facts.patrol_plan import History, Plan
+from cloud.facts.result_marks import mark_results
 from cloud.facts.tables_patrol import patrol_nodes, visits
 from cloud.facts.visits import Stay, node_stays, pack_stays, stays_of
 from devices.reading import PoseFlag
@@ -115,6 +116,7 @@ def step_cells(engine: sa.Engine, history: History, before_quarter: int) -> bool
         ]
         with writing(engine) as connection:
             connection.execute(_REPLACE_CELLS, rows)
+            mark_results(connection, site, {day_of(one.utc_quarter * QUARTER_MS, history.zone) for one in found})
             connection.execute(_DROP_STAYS, done_marks)
             if stays:
                 connection.execute(_NEW_STAYS, stays)

@@ -18,6 +18,7 @@ from cloud.facts.claims import DAY_MS
 from cloud.facts.database import claims, device_days, device_heads, device_infos, marks, reaches, reading, writing
 from cloud.facts.days import day_bounds, day_of, days_between
 from cloud.facts.intake import WHOLE_SITE, WIDEN_MARK, day_mark
+from cloud.facts.result_marks import mark_results
 from cloud.facts.rows import DeviceFacts, Profiles, Run, load_devices, runs_from
 from cloud.facts.timelines import Carry, DeviceDay, Timeline, device_day
 
@@ -293,9 +294,10 @@ def _spaces_of(site: str, device: str) -> "sa.ColumnElement[bool]":
 
 def _write(connection: sa.Connection, site: str, done: _Done, before_ms: int) -> None:
     if done.days:
-        computed = [row["day"] for row in done.days if row["device"] == done.device]
+        computed = [day for row in done.days if row["device"] == done.device and isinstance(day := row["day"], int)]
         connection.execute(sa.delete(device_days).where(_spaces_of(site, done.device), device_days.c.day.in_(computed)))
         connection.execute(_REPLACE_DAY, list(done.days))
+        mark_results(connection, site, computed)
     if done.head is not None:
         connection.execute(_REPLACE_HEAD, done.head)
     _settle(connection, site, done.device, done.seen, before_ms)

@@ -3,7 +3,7 @@
 All functions block. A site is named by its ledger (`FactStore.ledger`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -80,6 +80,14 @@ def compute_site_indicators(store: FactStore, ledger: Ledger, window: AnyWindow,
         _computed(indicator, asked_about(store, ledger, indicator, window, now_ms, known=known))
         for indicator in definitions_at(store, ledger, now_ms)
     ]
+
+
+def compute_over(
+    store: FactStore, ledger: Ledger, indicators: Iterable[str], window: Window, now_ms: int
+) -> list[IndicatorResult]:
+    """Several indicators over one window, from one look at the facts."""
+    known: dict[object, Any] = {}
+    return [_computed(one, asked_about(store, ledger, one, window, now_ms, known=known)) for one in indicators]
 
 
 def compute_groups(

@@ -44,13 +44,21 @@ class TargetValue(Section):
 
 
 class PackVersion(Section):
-    """Figures of a pack from a day on, up to another (exclusive), and over which periods they are judged."""
+    """Figures of a pack from a day on, up to another (exclusive), and over which periods they are judged.
+
+    Without `valid_from` they hold for all time before `valid_to`.
+    """
 
     version: str = Field(min_length=1, max_length=50)
-    valid_from: date
+    valid_from: date | None = None
     valid_to: date | None = None
     period: PeriodName = "month"
     targets: dict[IndicatorId, TargetValue] = Field(max_length=1_000)
+
+    @property
+    def begin(self) -> date:
+        """The first day."""
+        return self.valid_from or date.min
 
 
 class TargetPack(Section):
@@ -63,8 +71,8 @@ class TargetPack(Section):
 
     def at(self, day: date) -> PackVersion | None:
         """The version of a day; None before the first and after the last."""
-        held = [one for one in self.versions if one.valid_from <= day and (one.valid_to is None or day < one.valid_to)]
-        return max(held, key=lambda one: one.valid_from, default=None)
+        held = [one for one in self.versions if one.begin <= day and (one.valid_to is None or day < one.valid_to)]
+        return max(held, key=lambda one: one.begin, default=None)
 
 
 class TargetEntry(Section):
@@ -132,7 +140,7 @@ def targets_at(
     zone = ledger.site.time_zone
     found: dict[str, Target | None] = {}
     if version is not None:
-        since = date_start(version.valid_from, zone)
+        since = date_start(version.valid_from, zone) if version.valid_from else 0
         for indicator, figure in version.targets.items():
             name = f"{pack.id}@{version.version}"
             found[indicator] = Target(figure.exact, figure.better, name, "pack", since)
