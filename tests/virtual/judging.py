@@ -15,6 +15,7 @@ from tests.virtual.day import HOLD_S, MACHINE, POLL_S, START_MS, Outcome, Pieces
 from tests.virtual.plan import BROKEN, MACHINES, Plan, plan_of
 
 CODES = tuple(EquipmentState)
+TOLD_LATE_S = POLL_S + 2.0  # the first poll that fails ends what is confirmed, not the last that did not
 SILENT = 0x80  # in a code: a FAULT that is kept although contact was lost
 RAM = Path("/dev/shm")  # a day writes to disk some thousand times, and no power cut is part of it
 
@@ -57,6 +58,7 @@ def _judge_site(seed: int, hours: float) -> str:
         found = run_day(folder / "day", plan)
     _all_delivered(found)
     _recomputed(found)
+    _silence_is_told(plan, found)
     _true(plan, found)
     silences = sum(map(len, plan.silences.values()))
     return (
@@ -78,6 +80,18 @@ def _recomputed(outcome: Outcome) -> None:
         spans = reference.states(frames, machine, profile, outcome.window)
         expected = {machine: [(start, CODES.index(state) | (SILENT if kept else 0)) for start, state, kept in spans]}
         assert outcome.timelines[machine] == expected[machine], _difference(outcome.timelines, expected)
+
+
+def _silence_is_told(plan: Plan, outcome: Outcome) -> None:
+    """Who did not answer for longer than hold_s is unknown, or still in the FAULT in which it was heard last."""
+    from_ms, to_ms = outcome.window
+    for machine in MACHINES:
+        for silence in [*plan.silences.get(machine, []), *plan.connection_losses, *plan.kills]:
+            last_ms = START_MS + round(silence.to_s * 1000) - 1
+            if silence.to_s - silence.from_s > HOLD_S + TOLD_LATE_S and from_ms <= last_ms < to_ms:
+                code = [code for start, code in outcome.timelines[machine] if start <= last_ms][-1]
+                state = CODES[code & ~SILENT]
+                assert code & SILENT or state is EquipmentState.UNKNOWN, f"{machine} {state} after {silence}"
 
 
 def _true(plan: Plan, outcome: Outcome) -> None:

@@ -68,8 +68,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001  as a thread would hand it on
-            future.set_exception(error)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                raise
+            future.set_exception(error)  # as a thread would hand it on
         return future
 
 
