@@ -22,6 +22,7 @@ HOLD_MINIMUM_S = 60  # design.md section 8, for a device whose inventory has not
 _log = structlog.get_logger(__name__)
 
 Listener = Callable[[str], None]
+Observer = Callable[[str, "LiveDevice", int, int], None]  # site, device, time of the change, received: Unix ms UTC
 
 
 @dataclass(slots=True)
@@ -95,6 +96,11 @@ class LiveDevice:
         if state is not self.state:
             self.state, self.state_since_ms = state, time_ms
 
+    def heard_until_ms(self) -> int:
+        """Until when the newest of what decides its state is held; 0 for a device that never said anything."""
+        named = self.profile.state_points if self.profile is not None else self.held.keys()
+        return max((self._held_until_ms(self.held[point]) for point in named if point in self.held), default=0)
+
     def _held_until_ms(self, held: Held) -> int:
         confirmed_ms = held.confirmed_ms
         if self.link_good and not held.stopped and not (self.info is not None and self.info.pushes):
@@ -116,6 +122,8 @@ class LiveSite:
         self._profiles: dict[str, LoadedProfile] = {}
         self._late_from_ms: int | None = None
         self._late_at_ms = 0
+        self._received_ms = 0
+        self.observer: Observer | None = None
 
     def mark_late(self, from_ms: int, at_ms: int) -> None:
         """Take note at `at_ms` of frames that tell of the past from `from_ms` on."""
@@ -177,6 +185,7 @@ class LiveSite:
         if header.origin is Origin.IMPORT:
             return
         gateway.last_frame_ms = max(gateway.last_frame_ms, received_ms)
+        self._received_ms = received_ms
         if header.to_ms >= gateway.span_end_ms:
             gateway.epochs[header.lane] = header.epoch.hex()
         for record in frame.content.records:
@@ -214,7 +223,7 @@ class LiveSite:
                 device.link_good = "" not in newest.stopped
             if newest.pose is not None and (device.place is None or device.place.time_ms < newest.pose.time_ms):
                 device.place = newest.pose
-            device.judge(max((held.changed_ms for held in device.held.values()), default=0))
+            self._judge(device, max((held.changed_ms for held in device.held.values()), default=0))
         self.revision += 1
 
     def _describe(self, device: LiveDevice) -> None:
@@ -225,7 +234,13 @@ class LiveSite:
         profile = self._profiles.get(info.profile_hash)
         if profile is not device.profile:
             device.profile = profile
-            device.judge(max((held.changed_ms for held in device.held.values()), default=0))
+            self._judge(device, max((held.changed_ms for held in device.held.values()), default=0))
+
+    def _judge(self, device: LiveDevice, time_ms: int) -> None:
+        """Judge a device at one moment, and let the observer see it before the next change."""
+        device.judge(time_ms)
+        if self.observer is not None:
+            self.observer(self.id, device, time_ms, self._received_ms)
 
     def _take_link(self, device: LiveDevice, link: Link) -> None:
         if link.point:
@@ -236,10 +251,13 @@ class LiveSite:
             return
         if link.time_ms < device.link_ms:
             return
+        changed = device.link_good != link.good
         device.link_ms, device.link_good = link.time_ms, link.good
         if not link.good and link.last_ok_ms is not None:
             for held in device.held.values():
                 held.confirmed_ms = max(held.confirmed_ms, link.last_ok_ms)
+        if changed:
+            self._judge(device, link.time_ms)
 
     def _take_confirmations(self, content: Content, gateway: str) -> None:
         rows = content.confirmations
@@ -259,7 +277,7 @@ class LiveSite:
             elif held.value == value:
                 held.confirmed_ms = max(held.confirmed_ms, confirmed_ms)
         for device in touched.values():
-            device.judge(max(held.changed_ms for held in device.held.values()))
+            self._judge(device, max(held.changed_ms for held in device.held.values()))
 
     def _take_numbers(self, content: Content, gateway: str) -> None:
         """Judge a device after the last of its rows with one time, so that no short fault is missed."""
@@ -271,12 +289,12 @@ class LiveSite:
             device = self.device(series.device, gateway)
             before_ms = waiting.get(device.id)
             if before_ms is not None and before_ms != time_ms:
-                device.judge(before_ms)
+                self._judge(device, before_ms)
                 del waiting[device.id]
             if _take_number(device, series, time_ms, value, quality):
                 waiting[device.id] = time_ms
         for name, time_ms in waiting.items():
-            self.devices[name].judge(time_ms)
+            self._judge(self.devices[name], time_ms)
 
     def _take_poses(self, content: Content, gateway: str) -> None:
         rows = content.poses
@@ -295,12 +313,14 @@ class LiveState:
     def __init__(self) -> None:
         self._sites: dict[str, LiveSite] = {}
         self._listeners: list[Listener] = []
+        self._observer: Observer | None = None
 
     def site(self, site: str) -> LiveSite:
         """Give the site, made when it is new."""
         found = self._sites.get(site)
         if found is None:
             found = self._sites[site] = LiveSite(site)
+            found.observer = self._observer
         return found
 
     def sites(self) -> Iterable[LiveSite]:
@@ -310,6 +330,15 @@ class LiveState:
     def listen(self, listener: Listener) -> None:
         """Call `listener` with the site after frames were taken."""
         self._listeners.append(listener)
+
+    def observe(self, observer: Observer) -> None:
+        """Call `observer` at each moment at which a device changed, in the order of arrival.
+
+        So it sees what came and went within one frame. There is one observer; it must not block.
+        """
+        self._observer = observer
+        for site in self._sites.values():
+            site.observer = observer
 
     def frames_arrived(self, site: str, frames: Sequence[Frame], received_ms: int) -> None:
         """Take frames. This is a listener of the processor; it belongs to the event loop's thread."""

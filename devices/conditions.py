@@ -49,6 +49,27 @@ def step(condition: Condition, delays: Delays, *, truth: bool | None, since_ms: 
     return replace(condition, pending_ms=began_ms)
 
 
+def turns(
+    condition: Condition, delays: Delays, *, truth: bool | None, since_ms: int, now_ms: int
+) -> tuple[Condition, ...]:
+    """Every condition in between, up to the one after `truth` was observed; the last one counts.
+
+    For what is learned late and at once: what held until `since_ms` may have lasted its delay before it ended.
+    Observations come in the order of `since_ms`.
+    """
+    ripe = ripened(condition, delays, min(since_ms, now_ms))
+    after = step(ripe, delays, truth=truth, since_ms=since_ms, now_ms=now_ms)
+    return (after,) if ripe is condition else (ripe, after)
+
+
+def ripened(condition: Condition, delays: Delays, now_ms: int) -> Condition:
+    """The condition once time alone has passed: what waited for its delay has come true if that is over."""
+    due_ms = condition.due_ms(delays)
+    if due_ms is None or due_ms > now_ms:
+        return condition
+    return Condition(active=not condition.active, since_ms=condition.pending_ms or 0)
+
+
 class Side(StrEnum):
     """On which side of its limit a value is wrong."""
 

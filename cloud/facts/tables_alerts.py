@@ -43,3 +43,10 @@ outbox = sa.Table(
 
 # What was told of the alerts of each site, changed together with the outbox.
 site_told = sa.Table("site_told", metadata, key("site"), blob("body"))
+
+# What rules on trial would have said, and how far things that happened were taken in.
+rule_trials = sa.Table(
+    "rule_trials", metadata, key("site"), key("rule"), key("thing"), key("since_ms", sa.BigInteger),
+    key("active", sa.Boolean), big("recorded_ms"),
+)  # fmt: skip
+rule_positions = sa.Table("rule_positions", metadata, key("site"), key("source"), big("position"))

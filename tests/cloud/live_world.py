@@ -1,11 +1,12 @@
 """A site with one class A pump behind one gateway, alerts on real files, and a clock that the test moves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cloud.alerts.engine import AlertEngine, Watched
+from cloud.alerts.engine import AlertEngine
 from cloud.alerts.store import AlertStore
+from cloud.alerts.view import SiteView, Watched
 from cloud.facts.database import open_database
 from cloud.live import LiveState
 from devices.columns import Numbers
@@ -13,6 +14,7 @@ from devices.frame import Content, Frame, Header, Origin
 from devices.profile import load_profiles
 from devices.reading import Lane, Series
 from devices.records import DeviceInfo, Inventory, ProfileText, Record
+from devices.rules import known_rules
 
 SITE = "jinji-lake"
 START_MS = 1_780_000_000_000
@@ -52,20 +54,20 @@ def described(time_ms: int) -> Frame:
 
 
 class Watch:
-    def __init__(self, equipment: Sequence[Watched]) -> None:
-        self._equipment = equipment
+    def __init__(self, view: SiteView) -> None:
+        self.seen = view
 
     def refresh(self) -> None:
         """Nothing is ever entered here."""
 
     def sites(self) -> list[str]:
-        return [SITE]
+        return [self.seen.site]
 
-    def equipment(self, site: str) -> Sequence[Watched]:
-        return self._equipment if site == SITE else ()
+    def view(self, site: str) -> SiteView:
+        return self.seen if site == self.seen.site else SiteView(site, known_rules())
 
     def gateways(self, site: str) -> list[str]:
-        return ["gw-1"] if site == SITE else []
+        return ["gw-1"] if site == self.seen.site else []
 
 
 class World:
@@ -77,8 +79,9 @@ class World:
         self.database = open_database(database)
         self.store = AlertStore(self.database)
         self.live = LiveState()
-        watch = Watch([Watched("pump-3", "di-1", "A")])
-        self.engine = AlertEngine(self.store, self.live, watch, lambda: self.now_ms)
+        self.watch = Watch(SiteView(SITE, known_rules(), (Watched("pump-3", "di-1", "A"),)))
+        self.engine = AlertEngine(self.store, self.live, self.watch, lambda: self.now_ms)
+        self.engine.view(SITE)
 
     def close(self) -> None:
         self.database.dispose()

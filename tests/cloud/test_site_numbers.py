@@ -143,15 +143,15 @@ def test_what_is_watched_follows_the_ledger(world: World, tmp_path: Path) -> Non
     identities = Identities()
     watch = SiteWatch(FactStore(world.database), register, identities)
     watch.refresh()
-    before = watch.equipment(SITE)
+    before = watch.view(SITE).equipment
     unheard = watch.gateways(SITE)
     identities.add(story()[0].header, bytes(32))
     watch.refresh()
-    same = watch.equipment(SITE)
+    same = watch.view(SITE).equipment
     import_ledger(world.database, LEDGER.replace("criticality: A", "criticality: B"), "l", actor="t", now_ms=NOW_MS)
     watch.refresh()
     register.close()
 
     assert same is before
-    assert [one.criticality for one in (*before, *watch.equipment(SITE))] == ["A", "B"]
+    assert [one.criticality for one in (*before, *watch.view(SITE).equipment)] == ["A", "B"]
     assert (unheard, watch.gateways(SITE)) == ([], ["gw-1"])

@@ -48,7 +48,26 @@ def upgrade() -> None:
         sa.Column("site", sa.String(), primary_key=True, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
     )
+    _make_tables_of_rules()
     _fill_in(op.get_bind())
+
+
+def _make_tables_of_rules() -> None:
+    op.create_table(
+        "rule_trials",
+        sa.Column("site", sa.String(), primary_key=True, nullable=False),
+        sa.Column("rule", sa.String(), primary_key=True, nullable=False),
+        sa.Column("thing", sa.String(), primary_key=True, nullable=False),
+        sa.Column("since_ms", sa.BigInteger(), primary_key=True, nullable=False),
+        sa.Column("active", sa.Boolean(), primary_key=True, nullable=False),
+        sa.Column("recorded_ms", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
+        "rule_positions",
+        sa.Column("site", sa.String(), primary_key=True, nullable=False),
+        sa.Column("source", sa.String(), primary_key=True, nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+    )
 
 
 def _fill_in(connection: sa.Connection) -> None:
