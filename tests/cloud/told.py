@@ -13,7 +13,7 @@ from cloud.facts.intake import store_facts
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledgers import import_ledger
 from cloud.facts.store import FactStore
-from devices.columns import Confirmations, Numbers, Poses
+from devices.columns import Confirmations, Numbers, Poses, Texts
 from devices.frame import Content, Frame, Header, Origin
 from devices.profile import parse_profile
 from devices.reading import Lane, Series
@@ -96,11 +96,12 @@ class Told:
     hold_s: int = 60
     gateway: str = GATEWAY
     trusted: bool = True
+    nodes: tuple[tuple[str, int, str], ...] = ()  # device, when, the node that it named
 
     def frame(self) -> Frame:
         """As decoded."""
         devices = [(one.device, one.point) for one in self.entries] + [(walk.device, "pose") for walk in self.walks]
-        names = list(dict.fromkeys(devices))
+        names = list(dict.fromkeys([*devices, *((device, "last_node") for device, _, _ in self.nodes)]))
         index = {name: place for place, name in enumerate(names)}
         series = tuple(Series(device, point, "", self.hold_s) for device, point in names)
         changes = [one for one in self.entries if one.confirmed_ms is None]
@@ -119,6 +120,12 @@ class Told:
                 [one.confirmed_ms or 0 for one in kept],
                 [one.value for one in kept],
                 [one.quality for one in kept],
+            ),
+            texts=Texts.of(
+                [index[device, "last_node"] for device, _, _ in self.nodes],
+                [time_ms for _, time_ms, _ in self.nodes],
+                [node for _, _, node in self.nodes],
+                [0] * len(self.nodes),
             ),
             poses=self._poses(index),
             records=self.records,

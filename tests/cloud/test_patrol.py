@@ -1,0 +1,382 @@
+"""Indicators of patrol from frames to numbers, against the reference and against other orders of the same frames."""
+
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cloud.facts.claims import QUARTER_MS
+from cloud.facts.coverage_days import pose_counts
+from cloud.facts.ledger import Ledger
+from cloud.facts.ledgers import import_ledger
+from cloud.indicators.definition import IndicatorResult
+from cloud.indicators.patrol import PATROL
+from cloud.indicators.registry import compute_indicator
+from devices.profile import load_profiles
+from devices.records import DeviceInfo, Inventory, ProfileText, Record
+from devices.states import Connection, Mode
+from tests.cloud.patrol_reference import Step, idleness, moments_at, seen_cells
+from tests.cloud.told import Cloud, Entry, Told, Walk, ledger_text, new_cloud
+
+BEGIN_MS = 20_000 * 86_400_000
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+NAME = "name: {en: N, zh-CN: N}"
+FLOOR = f"floors: [{{id: b1, {NAME}, map: B1, width_m: 40.0, height_m: 30.0}}]"
+ROBOTS = f"robots: [{{id: r1, {NAME}, device: d1}}, {{id: r2, {NAME}, device: d2}}]"
+SPEED, RADIUS = 1500, 3000
+
+
+def zone(name: str, box: tuple[float, float, float, float], more: str = "") -> str:
+    x, y, right, top = box
+    ring = f"[[{x}, {y}], [{right}, {y}], [{right}, {top}], [{x}, {top}], [{x}, {y}]]"
+    return f"  - {{id: {name}, {NAME}, floor: b1, geometry: {{type: Polygon, coordinates: [{ring}]}}{more}}}"
+
+
+def point(name: str, zone_id: str, x: float, y: float, more: str = "") -> str:
+    return f"  - {{id: {name}, {NAME}, zone: {zone_id}, position: [{x}, {y}]{more}}}"
+
+
+def patrol_text(*, zone_more: str = "", points: Sequence[str] = (), head: str = "") -> str:
+    parts = [FLOOR, ROBOTS, "zones:", zone("all", (0, 0, 40, 30), zone_more)]
+    return ledger_text(*parts, *(["checkpoints:", *points] if points else []), head)
+
+
+def straight(begin_ms: int, seconds: int, start: tuple[int, int], step: tuple[int, int]) -> list[tuple[int, int, int]]:
+    return [(begin_ms + 1000 * s, start[0] + step[0] * s, start[1] + step[1] * s) for s in range(seconds)]
+
+
+def tell_walks(cloud: Cloud, *walks: Walk, to_ms: int = BEGIN_MS + DAY_MS) -> None:
+    cloud.tell([Told(seq, BEGIN_MS, to_ms, walks=(walk,)) for seq, walk in enumerate(walks, 1)])
+
+
+def ask(cloud: Cloud, ledger: Ledger, name: str, to_ms: int, from_ms: int = BEGIN_MS) -> IndicatorResult:
+    return compute_indicator(cloud.facts, ledger, name, (from_ms, to_ms), to_ms)
+
+
+def ledger_of(cloud: Cloud) -> Ledger:
+    found = cloud.facts.ledger("site-1")
+    assert found is not None
+    return found
+
+
+def random_drive(rng: random.Random, count: int) -> list[Step]:
+    t, x, y, found = BEGIN_MS + QUARTER_MS - 60_000, rng.randrange(5_000, 35_000), rng.randrange(5_000, 25_000), []
+    for _ in range(count):
+        found.append((t, x, y, rng.random() > 0.05))
+        t += rng.choice([200, 1000, 1000, 3000, 5000, 5001, 8000])
+        reach = rng.choice([0, 500, 1500, 2500])
+        x = min(max(x + rng.randint(-reach, reach), 0), 39_999)
+        y = min(max(y + rng.randint(-reach, reach), 0), 29_999)
+    return found
+
+
+def walks_of(device: str, steps: Sequence[Step], cuts: Sequence[int]) -> list[Walk]:
+    """The drive cut into walks; poses that do not count have a walk of their own."""
+    found = []
+    for begin, end in zip([0, *cuts], [*cuts, len(steps)], strict=True):
+        for valid in (True, False):
+            part = [step[:3] for step in steps[begin:end] if step[3] is valid]
+            if part:
+                found.append(Walk(device, part, flags=3 if valid else 1))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_random_drive_gives_what_the_reference_finds(tmp_path: Path, seed: int) -> None:
+    """Cells within the error that docs/coverage.md states, idleness and visits to the millisecond."""
+    rng = random.Random(seed)
+    steps = random_drive(rng, 120)
+    near = rng.sample(steps, 3)
+    places = {f"c{n}": (step[1] + 700, step[2] - 400) for n, step in enumerate(near)}
+    points = [point(name, "all", x / 1000, y / 1000) for name, (x, y) in places.items()]
+    cloud = new_cloud(tmp_path)
+    ledger = cloud.ledger(patrol_text(zone_more=", max_interval_min: 2", points=points))
+    tell_walks(cloud, *walks_of("d1", steps, [40, 80]))
+    end_ms = BEGIN_MS + 3 * QUARTER_MS
+    average, worst = (ask(cloud, ledger, f"robot.idleness_{one}", end_ms) for one in ("average", "max"))
+    coverage = ask(cloud, ledger, "robot.coverage", end_ms)
+    timely = ask(cloud, ledger, "robot.timeliness", end_ms)
+    moments = {name: moments_at(steps, SPEED, place, 2000) for name, place in places.items()}
+    ages = {name: idleness(found, BEGIN_MS, BEGIN_MS, end_ms, 1) for name, found in moments.items()}
+    visited = {t for found in moments.values() for t in found}
+    cells = seen_cells(steps, SPEED, RADIUS, cell=500, size=(60, 80), step_ms=20)
+
+    # within a ms an age grows by half a ms more, unless a visit goes on
+    idle_ms = sum(len(found) for found in ages.values()) - sum(
+        t + 1 in there for there in map(set, moments.values()) for t in there if t < end_ms
+    )
+    expected = Fraction(2 * sum(map(sum, ages.values())) + idle_ms, 2 * 3 * (end_ms - BEGIN_MS) * 1000)
+    assert visited
+    assert average.value == expected
+    assert worst.value == Fraction(max(map(max, ages.values())) + 1, 1000)
+    late = sum(age >= 120_000 for found in ages.values() for age in found)
+    assert timely.numerator == timely.denominator - late
+    assert coverage.numerator >= len(cells)
+    assert coverage.numerator - len(cells) <= 0.01 * coverage.denominator
+    cloud.engine.dispose()
+
+
+RESULTS = ("robot.coverage", *PATROL)
+
+
+@pytest.fixture(scope="module")
+def straight_results(tmp_path_factory: pytest.TempPathFactory) -> list[IndicatorResult]:
+    return results_of(tmp_path_factory.mktemp("straight"), whole_frames())
+
+
+def steps_of_two() -> dict[str, list[Step]]:
+    return {"d1": random_drive(random.Random(11), 60), "d2": random_drive(random.Random(12), 60)}
+
+
+def whole_frames() -> list[Told]:
+    walks = [walk for device, steps in steps_of_two().items() for walk in walks_of(device, steps, [])]
+    return [Told(seq, BEGIN_MS, BEGIN_MS + HOUR_MS, walks=(walk,)) for seq, walk in enumerate(walks, 1)]
+
+
+def results_of(folder: Path, frames: Sequence[Told], *, ask_between: bool = False) -> list[IndicatorResult]:
+    cloud = new_cloud(folder)
+    points = [point("c1", "all", 20, 15, ", dwell_s: 2"), point("c2", "all", 10, 10)]
+    ledger = cloud.ledger(
+        patrol_text(zone_more=", max_interval_min: 5, min_agents: 2, robots: [r1, r2]", points=points)
+    )
+    end_ms = BEGIN_MS + 4 * QUARTER_MS
+    for place, told in enumerate(frames):
+        cloud.tell([told])
+        if ask_between and place % 3 == 0:
+            ask(cloud, ledger, "robot.coverage", end_ms)
+    found = [ask(cloud, ledger, name, end_ms) for name in RESULTS]
+    cloud.engine.dispose()
+    return found
+
+
+@given(data=st.data())
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_poses_split_over_frames_in_every_way_late_doubled_and_reordered_change_nothing(
+    tmp_path_factory: pytest.TempPathFactory, straight_results: list[IndicatorResult], data: st.DataObject
+) -> None:
+    walks = []
+    for device, steps in steps_of_two().items():
+        cuts = sorted(data.draw(st.sets(st.integers(1, len(steps) - 1), max_size=8)))
+        walks += walks_of(device, steps, cuts)
+    frames = [Told(seq, BEGIN_MS, BEGIN_MS + HOUR_MS, walks=(walk,)) for seq, walk in enumerate(walks, 1)]
+    doubled = data.draw(st.lists(st.sampled_from(frames), max_size=5))
+    order = data.draw(st.permutations([*frames, *doubled]))
+
+    assert results_of(tmp_path_factory.mktemp("split"), order, ask_between=data.draw(st.booleans())) == straight_results
+
+
+def test_the_run_of_the_property_test_says_something(straight_results: list[IndicatorResult]) -> None:
+    values = {result.id: result.value for result in straight_results}
+
+    assert 0 < (values["robot.coverage"] or 0) < 1
+    assert values["robot.checkpoint_coverage"] is not None
+    assert 0 < (values["robot.timeliness"] or 0) < 1
+    assert 0 < (values["robot.repeat_ratio"] or 0) < 1
+
+
+def test_days_go_by_the_zones_of_that_day(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    small, large = patrol_text(), ledger_text(FLOOR, ROBOTS, "zones:", zone("all", (0, 0, 20, 30)))
+    cloud.ledger(small)
+    for day in (0, 1):
+        walk = Walk("d1", straight(BEGIN_MS + day * DAY_MS + HOUR_MS, 20, (5_000, 10_000), (500, 0)))
+        cloud.tell([Told(day + 1, BEGIN_MS + day * DAY_MS, BEGIN_MS + (day + 1) * DAY_MS, walks=(walk,))])
+    before = ask(cloud, ledger_of(cloud), "robot.coverage", BEGIN_MS + DAY_MS)
+    import_ledger(cloud.engine, large, "l.yaml", actor="test", now_ms=BEGIN_MS + DAY_MS + HOUR_MS)
+    ledger = ledger_of(cloud)
+    first = ask(cloud, ledger, "robot.coverage", BEGIN_MS + DAY_MS)
+    second = ask(cloud, ledger, "robot.coverage", BEGIN_MS + 2 * DAY_MS, BEGIN_MS + DAY_MS)
+    both = ask(cloud, ledger, "robot.coverage", BEGIN_MS + 2 * DAY_MS)
+
+    assert (first.numerator, first.denominator) == (before.numerator, before.denominator) == (before.numerator, 4800)
+    assert second.denominator == 2400
+    assert second.numerator == first.numerator > 0
+    assert both.value == ((first.value or 0) + (second.value or 0)) / 2
+    cloud.engine.dispose()
+
+
+def test_only_the_quarters_of_days_with_other_zones_are_computed_again(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    cloud.ledger(patrol_text())
+    tell_walks(cloud, Walk("d1", straight(BEGIN_MS + HOUR_MS, 20, (5_000, 10_000), (500, 0))))
+    ledger = ledger_of(cloud)
+    ask(cloud, ledger, "robot.coverage", BEGIN_MS + 2 * DAY_MS)
+    import_ledger(cloud.engine, patrol_text(zone_more=", weight: 2"), "l", actor="t", now_ms=BEGIN_MS + 5 * DAY_MS)
+    same = cloud.facts.patrol_history(ledger)
+    import_ledger(cloud.engine, patrol_text(zone_more=", open_to: [all]"), "l", actor="t", now_ms=BEGIN_MS + 9 * DAY_MS)
+    other = cloud.facts.patrol_history(ledger)
+
+    assert len(same.plans) == 2
+    assert same.outdated("d1", same.head("d1")) == []
+    [quarters] = other.outdated("d1", same.head("d1"))
+    assert quarters.start == (BEGIN_MS + 9 * DAY_MS) // QUARTER_MS
+    cloud.engine.dispose()
+
+
+def test_a_no_go_area_and_a_hole_belong_to_no_zone(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    hole = "[[0, 0], [40, 0], [40, 30], [0, 30], [0, 0]], [[10, 10], [20, 10], [20, 20], [10, 20], [10, 10]]"
+    area = "[[[30, 0], [40, 0], [40, 10], [30, 10], [30, 0]]]"
+    ledger = cloud.ledger(
+        ledger_text(
+            FLOOR,
+            ROBOTS,
+            f"zones: [{{id: all, {NAME}, floor: b1, geometry: {{type: Polygon, coordinates: [{hole}]}}}}]",
+            f"no_go: [{{id: shaft, {NAME}, floor: b1, geometry: {{type: Polygon, coordinates: {area}}}}}]",
+        )
+    )
+    tell_walks(cloud, Walk("d1", straight(BEGIN_MS, 20, (12_000, 15_000), (0, 0))))
+    result = ask(cloud, ledger, "robot.coverage", BEGIN_MS + HOUR_MS)
+
+    assert result.denominator == 4 * (1200 - 100 - 100)
+    assert result.numerator == 0  # it stood in the hole, from where no zone is seen
+    cloud.engine.dispose()
+
+
+def test_poses_that_do_not_count_are_counted_by_their_reason(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    ledger = cloud.ledger(patrol_text())
+    steps = straight(BEGIN_MS, 10, (12_000, 15_000), (100, 0))
+    tell_walks(
+        cloud, Walk("d1", steps[:4]), Walk("d1", steps[4:6], map_id="B9"), Walk("d1", steps[6:8], flags=1),
+        Walk("d1", steps[8:9], flags=2), Walk("d1", steps[9:], flags=7), Walk("d2", [(BEGIN_MS, -500, 0)]),
+    )  # fmt: skip
+    ask(cloud, ledger, "robot.coverage", BEGIN_MS + HOUR_MS)
+    counts = pose_counts(cloud.engine, cloud.facts.patrol_history(ledger), range(2**40), BEGIN_MS + HOUR_MS)
+
+    assert counts["d1"] == {"counted": 4, "unknown map:B9": 2, "not automatic": 2, "not localized": 1, "charging": 1}
+    assert counts["d2"] == {"outside every zone": 1}
+    cloud.engine.dispose()
+
+
+def test_checkpoints_by_place_and_by_node_and_weights(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    points = [
+        point("near", "all", 20, 15, ", weight: 3"),
+        point("far", "all", 5, 25),
+        point("slow", "all", 20, 15, ", dwell_s: 600, weight: 2"),
+        f"  - {{id: dock, {NAME}, zone: all, node: n7, weight: 4}}",
+        f"  - {{id: gate, {NAME}, zone: all, node: n8}}",
+    ]
+    ledger = cloud.ledger(patrol_text(points=points))
+    tell_walks(cloud, Walk("d1", straight(BEGIN_MS + HOUR_MS, 30, (15_000, 15_000), (300, 0))))
+    cloud.tell([Told(9, BEGIN_MS, BEGIN_MS + DAY_MS, nodes=(("d2", BEGIN_MS + 2 * HOUR_MS, "n7"),))])
+    result = ask(cloud, ledger, "robot.checkpoint_coverage", BEGIN_MS + 6 * HOUR_MS)
+
+    assert (result.numerator, result.denominator) == (3 + 4, 3 + 1 + 2 + 4 + 1)
+    cloud.engine.dispose()
+
+
+def robot_inventory(*devices: str) -> tuple[Record, ...]:
+    profile = load_profiles()["vda5050-robot"]
+    infos = tuple(DeviceInfo(device, profile.id, profile.hash, (), 0.0, 90, True) for device in devices)
+    return Inventory(BEGIN_MS - DAY_MS, "0", "", infos), ProfileText(profile.hash, profile.text)
+
+
+def robot_entries(device: str, at_ms: int, to_ms: int, **values: float) -> list[Entry]:
+    """The robot's state held from one moment to another."""
+    state = {
+        "connection": float(Connection.ONLINE), "mode": float(Mode.AUTOMATIC), "estop": 0.0, "error_level": 0.0,
+        "driving": 0.0, "paused": 0.0, "charging": 0.0, "order_active": 0.0, "action_running": 0.0,
+    } | values  # fmt: skip
+    return [Entry(device, name, at_ms, value, to_ms) for name, value in state.items()]
+
+
+def test_the_time_of_robots_by_cause_sums_to_the_required_time(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    ledger = cloud.ledger(patrol_text(zone_more=', required_hours: ["00:00-06:00"], robots: [r1]'))
+    states: list[dict[str, float]] = [
+        {"driving": 1, "order_active": 1}, {"charging": 1}, {"paused": 1}, {"mode": Mode.MANUAL}, {}, {"estop": 1},
+        {"connection": Connection.OFFLINE},
+    ]  # fmt: skip
+    half = 30 * MINUTE_MS
+    entries = []
+    for place, values in enumerate(states):
+        begin_ms = BEGIN_MS + place * half
+        entries += robot_entries("d1", begin_ms, begin_ms + half - 1, **values)
+    cloud.tell([Told(1, BEGIN_MS, BEGIN_MS + 6 * HOUR_MS, entries=tuple(entries), records=robot_inventory("d1", "d2"))])
+    result = ask(cloud, ledger, "robot.utilisation", BEGIN_MS + 6 * HOUR_MS)
+    causes = {name: int(took or 0) for name, took in result.details.items() if not name.startswith("calendar")}
+
+    assert sum(causes.values()) == result.denominator == 2 * 6 * HOUR_MS
+    assert result.numerator == half
+    for name in ("charging", "paused", "manual", "idle"):
+        assert causes[f"{name}_ms"] == half
+    assert causes["fault_ms"] > half  # silence and being switched off in fault are fault
+    assert causes["offline_ms"] == 0
+    assert result.high is not None
+    assert result.high > (result.value or 0)
+    cloud.engine.dispose()
+
+
+ZONES = [
+    zone("west", (0, 0, 20, 30), ", robots: [r1], rounds: ['01:00', '02:00', '03:00']"),
+    zone("east", (20, 0, 40, 30), ", robots: [r1, r2], min_agents: 2, max_interval_min: 60"),
+    zone("alone", (0, 0, 10, 30)),
+    zone("store", (30, 0, 40, 30), ", requires_patrol: false"),
+]
+
+
+def in_east(device: str, *minutes: int) -> Walk:
+    return Walk(device, [(BEGIN_MS + minute * MINUTE_MS, 25_000, 15_000) for minute in minutes])
+
+
+def test_rounds_may_be_early_or_late_and_are_served_once(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    ledger = cloud.ledger(ledger_text(FLOOR, ROBOTS, "zones:", ZONES[0]))
+    minutes = (50, 70, 140)  # both of the first serve 01:00, of which one is enough; 02:20 is too late for 02:00
+    tell_walks(cloud, Walk("d1", [(BEGIN_MS + minute * MINUTE_MS, 5_000, 5_000) for minute in minutes]))
+    result = ask(cloud, ledger, "robot.slot_punctuality", BEGIN_MS + 3 * HOUR_MS)  # 03:00 is not over
+
+    assert (result.numerator, result.denominator) == (1, 2)
+    cloud.engine.dispose()
+
+
+def test_two_agents_are_two_distinct_robots_within_the_slot(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    ledger = cloud.ledger(ledger_text(FLOOR, ROBOTS, "zones:", *ZONES[:2]))
+    tell_walks(cloud, in_east("d1", 5, 10, 65, 130), in_east("d2", 50, 170, 175))
+    result = ask(cloud, ledger, "robot.two_agent_coverage", BEGIN_MS + 4 * HOUR_MS + 1)
+
+    assert (result.numerator, result.denominator) == (2, 4)  # the hours 0 and 2; in hour 1 there was one, in 3 none
+    cloud.engine.dispose()
+
+
+def test_a_zone_is_served_when_enough_of_its_robots_are_in_service(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    ledger = cloud.ledger(ledger_text(FLOOR, ROBOTS, "zones:", *ZONES))
+    entries = robot_entries("d1", BEGIN_MS, BEGIN_MS + 4 * HOUR_MS)
+    entries += robot_entries("d2", BEGIN_MS, BEGIN_MS + 3 * HOUR_MS)  # 75 % and the time it is held
+    cloud.tell([Told(1, BEGIN_MS, BEGIN_MS + 4 * HOUR_MS, entries=tuple(entries), records=robot_inventory("d1", "d2"))])
+    by_area = ask(cloud, ledger, "robot.deployment", BEGIN_MS + 4 * HOUR_MS)
+    by_count = ask(cloud, ledger, "robot.deployment_zones", BEGIN_MS + 4 * HOUR_MS)
+
+    assert (by_area.numerator, by_area.denominator) == (600 * 100, (600 + 600 + 300) * 100)
+    assert (by_count.numerator, by_count.denominator) == (1, 3)
+    assert by_count.high == Fraction(2, 3)  # the second robot may have been there in the last hour
+    cloud.engine.dispose()
+
+
+def test_robots_in_the_equipment_list_enter_the_intact_rate(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    machine = f"equipment: [{{id: r1-eq, {NAME}, code: R1, class: robot, criticality: B, device: d1}}]"
+    ledger = cloud.ledger(ledger_text(FLOOR, ROBOTS, machine, "zones:", ZONES[2]))
+    entries = robot_entries("d1", BEGIN_MS, BEGIN_MS + HOUR_MS - 1)
+    entries += robot_entries("d1", BEGIN_MS + HOUR_MS, BEGIN_MS + 2 * HOUR_MS, estop=1.0)
+    cloud.tell([Told(1, BEGIN_MS, BEGIN_MS + 2 * HOUR_MS, entries=tuple(entries), records=robot_inventory("d1"))])
+    result = ask(cloud, ledger, "equipment.intact_rate", BEGIN_MS + 2 * HOUR_MS)
+
+    assert (result.numerator, result.denominator) == (HOUR_MS, 2 * HOUR_MS)
+    cloud.engine.dispose()
+
+
+def test_a_site_that_nothing_was_heard_of_has_no_numbers(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    ledger = cloud.ledger(ledger_text(FLOOR, ROBOTS, "zones:", *ZONES))
+
+    assert all(ask(cloud, ledger, name, BEGIN_MS + DAY_MS).value is None for name in RESULTS)
+    cloud.engine.dispose()
