@@ -18,7 +18,7 @@ from cloud.indicators.equipment import (
     INTACT_RATE,
     STRIP_HOURS,
     facts_window,
-    overviews,
+    overviews_of,
 )
 from cloud.indicators.parking import OCCUPANCY, occupancy_result
 from cloud.indicators.registry import (
@@ -108,10 +108,10 @@ class SiteNumbers:
 
     def _past(self, ledger: Ledger, now_ms: int) -> Past:
         day = Window(now_ms - STRIP_HOURS * _HOUR_MS, now_ms)
-        devices = self._store.timelines(ledger, *facts_window(day, now_ms), ledger.devices)
+        timelines = self._store.equipment(ledger, day.from_ms, day.to_ms, now_ms)
         rows = {
             one.equipment.id: EquipmentPast(one.state, one.since_ms, one.strip, one.intact_24h)
-            for one in overviews(ledger.equipment, ledger.site, devices, now_ms)
+            for one in overviews_of(timelines, now_ms)
         }
         grids: dict[str, Json] = {}
         cells: dict[str, dict[int, int]] = {}
@@ -122,7 +122,7 @@ class SiteNumbers:
 
     def _cards(self, ledger: Ledger, now_ms: int) -> Iterator[IndicatorResult]:
         """No card for what a site does not have."""
-        if ledger.equipment:
+        if ledger.equipment or ledger.robots:
             yield compute_indicator(self._store, ledger, INTACT_RATE, "24h", now_ms)
         if ledger.zones:
             yield compute_indicator(self._store, ledger, COVERAGE, "today", now_ms)

@@ -4,7 +4,7 @@ A version holds for whole local days: a day is that of the version valid at its 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from cloud.facts.days import Span, clipped, date_start, day_bounds, day_of, days
 from cloud.facts.equipment_policy import Policies
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledger_duty import Calendar, Redundancy, off_duty_spans
-from cloud.facts.ledger_equipment import PATROL_ROBOT, Equipment
+from cloud.facts.ledger_equipment import Equipment
 from cloud.facts.ledgers import LedgerVersion
 from cloud.facts.timelines import NEVER_MS
 
@@ -34,14 +34,14 @@ def roster(
     """Everything that a version valid in [from_ms, to_ms) names, in the order of the last one, alive in it or not."""
     found: dict[str, Member] = {}
     off_duty: dict[tuple[int, str], tuple[Span, ...]] = {}
-    last: list[Equipment] = []
+    last: tuple[Equipment, ...] = ()
     for number, (span, ledger) in enumerate(held_spans(versions)):
         begin, end = max(span[0], from_ms), min(span[1], to_ms)
         if begin >= end:
             continue
         zone, calendars = ledger.site.time_zone, {one.id: one for one in ledger.calendars}
         groups = {one.id: one for one in ledger.redundancy}
-        last = list(counted_equipment(ledger, policies, (begin, end)))
+        last = ledger.machines if policies.at(end - 1).robots_are_equipment else ledger.equipment
         for one in last:
             member = found.setdefault(one.id, Member(one))
             member.equipment = one
@@ -71,26 +71,6 @@ def held_spans(versions: Sequence[LedgerVersion]) -> Iterator[tuple[Span, Ledger
         end = starts[index + 1] if index + 1 < len(starts) else NEVER_MS
         if starts[index] < end:
             yield (starts[index], end), one.ledger
-
-
-def counted_equipment(ledger: Ledger, policies: Policies, span: Span) -> Iterable[Equipment]:
-    """The equipment of a ledger, and its robots as far as the policy of any time of the span counts them.
-
-    A robot that the ledger lists as equipment, too, is that equipment.
-    """
-    yield from ledger.equipment
-    listed = {one.id for one in ledger.equipment} | {one.device for one in ledger.equipment}
-    if policies.at(span[1] - 1).robots_are_equipment:
-        yield from (one for one in robots_as_equipment(ledger) if one.id not in listed and one.device not in listed)
-
-
-def robots_as_equipment(ledger: Ledger) -> Iterator[Equipment]:
-    """Every robot of a ledger as equipment of class patrol-robot (domain.md 3.1)."""
-    for robot in ledger.robots:
-        yield Equipment.model_construct(
-            id=robot.id, name=robot.name, code=robot.id, class_=PATROL_ROBOT, criticality=robot.criticality,
-            device=robot.device,
-        )  # fmt: skip
 
 
 def lifetime_of(equipment: Equipment, ledger: Ledger) -> Span:

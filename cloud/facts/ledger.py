@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from cloud.facts.ledger_duty import Building, Calendar, Redundancy, duty_mistakes
-from cloud.facts.ledger_equipment import Equipment, equipment_mistakes
+from cloud.facts.ledger_equipment import PATROL_ROBOT, Equipment, equipment_mistakes
 from cloud.facts.ledger_parking import ParkingGroup, Space, parking_mistakes
 from cloud.facts.ledger_patrol import Checkpoint, Gps, NoGo, Robot, Zone, patrol_mistakes, zone_mistakes
 from cloud.facts.ledger_values import FLOOR_M_MAX, Name, PointM, known_zone
@@ -95,6 +95,16 @@ class Ledger(Section):
         return {floor.map: floor for floor in self.floors}
 
     @cached_property
+    def machines(self) -> tuple[Equipment, ...]:
+        """The equipment and the robots, which are equipment of class patrol-robot (domain.md 3.1).
+
+        A robot that stands among the equipment, by its id or its device, is what it is said to be there.
+        """
+        listed = {one.id for one in self.equipment} | {one.device for one in self.equipment}
+        robots = (one for one in self.robots if one.id not in listed and one.device not in listed)
+        return (*self.equipment, *map(robot_as_equipment, robots))
+
+    @cached_property
     def sensed_spaces(self) -> tuple[Space, ...]:
         """The spaces that are counted one by one: all but those of groups with counted barriers."""
         counted = {group.id for group in self.parking if group.counted is not None}
@@ -149,6 +159,14 @@ class Ledger(Section):
             yield from _unknown(("zones", index, "floor"), "floor", zone.floor, floors)
             for place, other in enumerate(zone.open_to):
                 yield from _unknown(("zones", index, "open_to", place), "zone", other, zones)
+
+
+def robot_as_equipment(robot: Robot) -> Equipment:
+    """A robot as the intact rate sees it."""
+    return Equipment.model_construct(
+        id=robot.id, name=robot.name, code=robot.id, class_=PATROL_ROBOT, criticality=robot.criticality,
+        device=robot.device,
+    )  # fmt: skip
 
 
 def load_ledger(path: Path) -> Ledger:

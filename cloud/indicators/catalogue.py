@@ -1,5 +1,6 @@
 """Every indicator that is computed: its definition, and how it is found. Tables of other parts are merged here."""
 
+from cloud.facts.ledger_equipment import PATROL_ROBOT
 from cloud.indicators.alarms import ALARMS, ALARMS_DEFINITIONS
 from cloud.indicators.asking import Asked, Computation, once
 from cloud.indicators.breakdowns import BREAKDOWNS
@@ -28,7 +29,8 @@ DATA_COVERAGE = "data.coverage"
 
 def _data_parts(asked: Asked) -> dict[str, int]:
     """Known and unknown time of equipment, spaces, and robots in required hours, in ms."""
-    equipment = sum((one.tally for one in once(asked, all_equipment)), Tally())
+    machines = (one for one in once(asked, all_equipment) if one.equipment.class_ != PATROL_ROBOT)
+    equipment = sum((one.tally for one in machines), Tally())
     is_stretch = asked.window.from_ms < asked.window.to_ms
     spaces = occupancy_parts(asked) if is_stretch else {"occupied": 0, "free": 0, "unknown": 0}
     robots = once(asked, patrol_days)

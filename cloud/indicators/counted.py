@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cloud.facts.ledger_equipment import Equipment
 from cloud.facts.timelines import UNKNOWN, Timeline
 from cloud.indicators.asking import Asked, once
-from cloud.indicators.equipment import Tally, equipment_timeline, facts_window, lifetime, tally
+from cloud.indicators.equipment import Tally, tally_of
 from cloud.indicators.policy import IndicatorPolicy
 
 
@@ -19,12 +19,13 @@ class Counted:
     equipment: Equipment
     timeline: Timeline
     device: Timeline | None  # of its device, as far as was looked; None: nothing was ever heard of it
+    counts: Timeline  # what its states count as: codes of `cloud.facts.equipment_states`
     tally: Tally
 
     def within(self, from_ms: int, to_ms: int) -> Tally | None:
         """Its times in a part of the window; None when it was not in the ledger then."""
-        part = self.timeline.clipped(from_ms, to_ms)
-        return tally(part) if len(part.starts) else None
+        part = self.counts.clipped(from_ms, to_ms)
+        return tally_of(part) if len(part.starts) else None
 
     @property
     def is_heard(self) -> bool:
@@ -33,17 +34,12 @@ class Counted:
 
 
 def all_equipment(asked: Asked) -> list[Counted]:
-    """Every equipment of the site, also those that had no part in the window (their timeline is empty)."""
-    ledger, window = asked.ledger, asked.until_now
+    """Every equipment of the site, robots too, also those that had no part in the window (their timeline is empty)."""
+    window = asked.until_now
     if window.from_ms >= asked.now_ms:
         return []
-    around = facts_window(window, asked.now_ms)
-    devices = asked.store.timelines(ledger, *around, [one.device for one in ledger.equipment])
-    counted = []
-    for one in ledger.equipment:
-        timeline = equipment_timeline(devices.get(one.device), lifetime(one, ledger.site), window)
-        counted.append(Counted(one, timeline, devices.get(one.device), tally(timeline)))
-    return counted
+    found = asked.store.equipment(asked.ledger, window.from_ms, window.to_ms, asked.now_ms)
+    return [Counted(one.equipment, one.states, one.device, one.counts, tally_of(one.counts)) for one in found]
 
 
 def chosen_equipment(asked: Asked) -> list[Counted]:

@@ -1,7 +1,6 @@
-"""The equipment intact rate, time-based and pooled. Formula, bounds and cases: domain.md 1.2 to 1.4.
+"""The equipment intact rate, time-based and pooled. Formula and bounds: domain.md 1.3.
 
-Everything is pure and in whole milliseconds. Calendars, maintenance windows and redundancy will overlay
-`equipment_timeline` before it is counted.
+Everything is pure and in whole milliseconds. States and what they count as are `FactStore.equipment`'s.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,8 @@ from fractions import Fraction
 import numpy as np
 
 from cloud.facts.days import date_start
+from cloud.facts.equipment_past import EquipmentTimeline
+from cloud.facts.equipment_states import BY_HAND, DOWN, EXCLUDED, NOT_KNOWN, UP
 from cloud.facts.ledger import Site
 from cloud.facts.ledger_equipment import Equipment
 from cloud.facts.timelines import (
@@ -38,21 +39,25 @@ _WORST_FIRST = (
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Time by what it counts as, in ms."""
+    """Time by what it counts as, in ms. `by_hand_ms` is the part of `excluded_ms` that somebody took out."""
 
     up_ms: int = 0
     down_ms: int = 0
     unknown_ms: int = 0
     excluded_ms: int = 0
+    by_hand_ms: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
             self.up_ms + other.up_ms, self.down_ms + other.down_ms, self.unknown_ms + other.unknown_ms,
-            self.excluded_ms + other.excluded_ms,
+            self.excluded_ms + other.excluded_ms, self.by_hand_ms + other.by_hand_ms,
         )  # fmt: skip
 
     def __mul__(self, weight: int) -> "Tally":
-        return Tally(self.up_ms * weight, self.down_ms * weight, self.unknown_ms * weight, self.excluded_ms * weight)
+        return Tally(
+            self.up_ms * weight, self.down_ms * weight, self.unknown_ms * weight, self.excluded_ms * weight,
+            self.by_hand_ms * weight,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,13 @@ def equipment_timeline(
     return debounced(device, debounce_ms).clipped(begin, end)
 
 
+def tally_of(counts: Timeline) -> Tally:
+    """Time by what it counts as, of `EquipmentTimeline.counts`."""
+    lengths = counts.ends - counts.starts if len(counts.starts) else counts.starts
+    of = [int(lengths[counts.codes == code].sum()) for code in (UP, DOWN, NOT_KNOWN, EXCLUDED, BY_HAND)]
+    return Tally(of[0], of[1], of[2], of[3] + of[4], of[4])
+
+
 def tally(timeline: Timeline) -> Tally:
     """Time of a timeline by what it counts as."""
     return Tally(*(timeline.duration_ms(COUNTING[one]) for one in (Counts.UP, Counts.DOWN, Counts.UNKNOWN,
@@ -132,6 +144,24 @@ def overviews(
     window = Window(now_ms - STRIP_HOURS * HOUR_MS, now_ms)
     return [_overview(one, equipment_timeline(devices.get(one.device), lifetime(one, site), window),
                       devices.get(one.device), window) for one in equipment]  # fmt: skip
+
+
+def overviews_of(timelines: Iterable[EquipmentTimeline], now_ms: int) -> list[Overview]:
+    """What the equipment list shows, of timelines over the last 24 h."""
+    window = Window(now_ms - STRIP_HOURS * HOUR_MS, now_ms)
+    return [_overview_of(one, window) for one in timelines]
+
+
+def _overview_of(one: EquipmentTimeline, window: Window) -> Overview:
+    states, counts = one.states, tally_of(one.counts)
+    if not len(states.starts):
+        return Overview(one.equipment, EquipmentState.UNKNOWN, None, (EquipmentState.UNKNOWN,) * STRIP_HOURS, None)
+    code, since_ms = states.code_at(states.end_ms - 1)
+    if since_ms <= window.from_ms and one.device is not None:  # it began before the window
+        before = debounced(one.device, DEBOUNCE_MS).code_at(window.to_ms - 1)
+        since_ms = min(since_ms, before[1]) if before[0] == code else since_ms
+    intact = ratio(counts.up_ms, counts.up_ms + counts.down_ms)
+    return Overview(one.equipment, EQUIPMENT_STATES[code], since_ms, _strip(states, window), intact)
 
 
 def _overview(one: Equipment, timeline: Timeline, device: Timeline | None, window: Window) -> Overview:

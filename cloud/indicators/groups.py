@@ -22,20 +22,20 @@ def members_by(ledger: Ledger, by: str) -> Members:
 
 
 def _classes(ledger: Ledger) -> _Named:
-    return ((one.class_, one.id) for one in ledger.equipment)
+    return ((one.class_, one.id) for one in ledger.machines)
 
 
 def _criticalities(ledger: Ledger) -> _Named:
-    return ((one.criticality, one.id) for one in ledger.equipment)
+    return ((one.criticality, one.id) for one in ledger.machines)
 
 
 def _equipment(ledger: Ledger) -> _Named:
-    return ((one.id, one.id) for one in ledger.equipment)
+    return ((one.id, one.id) for one in ledger.machines)
 
 
 def _floors(ledger: Ledger) -> _Named:
     floor_of = {group.id: group.floor for group in ledger.parking}
-    yield from ((one.floor, one.id) for one in ledger.equipment)
+    yield from ((one.floor, one.id) for one in ledger.machines)
     yield from ((floor_of.get(one.group), one.id) for one in ledger.spaces)
     yield from ((one.floor, one.id) for one in ledger.parking)
 
