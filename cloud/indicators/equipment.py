@@ -3,7 +3,7 @@
 Everything is pure and in whole milliseconds. States and what they count as are `FactStore.equipment`'s.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -137,15 +137,6 @@ def intact_rate(tallies: Iterable[Tally], window: Window, target: Fraction | Non
     )
 
 
-def overviews(
-    equipment: Sequence[Equipment], site: Site, devices: Mapping[str, Timeline], now_ms: int
-) -> list[Overview]:
-    """What the equipment list shows. `devices` reach `facts_window` of the last 24 h."""
-    window = Window(now_ms - STRIP_HOURS * HOUR_MS, now_ms)
-    return [_overview(one, equipment_timeline(devices.get(one.device), lifetime(one, site), window),
-                      devices.get(one.device), window) for one in equipment]  # fmt: skip
-
-
 def overviews_of(timelines: Iterable[EquipmentTimeline], now_ms: int) -> list[Overview]:
     """What the equipment list shows, of timelines over the last 24 h."""
     window = Window(now_ms - STRIP_HOURS * HOUR_MS, now_ms)
@@ -162,17 +153,6 @@ def _overview_of(one: EquipmentTimeline, window: Window) -> Overview:
         since_ms = min(since_ms, before[1]) if before[0] == code else since_ms
     intact = ratio(counts.up_ms, counts.up_ms + counts.down_ms)
     return Overview(one.equipment, EQUIPMENT_STATES[code], since_ms, _strip(states, window), intact)
-
-
-def _overview(one: Equipment, timeline: Timeline, device: Timeline | None, window: Window) -> Overview:
-    counted = tally(timeline)
-    if not len(timeline.starts):
-        return Overview(one, EquipmentState.UNKNOWN, None, (EquipmentState.UNKNOWN,) * STRIP_HOURS, None)
-    code, since_ms = timeline.code_at(timeline.end_ms - 1)
-    if since_ms <= window.from_ms and device is not None:  # it began before the window
-        since_ms = debounced(device, DEBOUNCE_MS).code_at(window.to_ms - 1)[1]
-    intact = ratio(counted.up_ms, counted.up_ms + counted.down_ms)
-    return Overview(one, EQUIPMENT_STATES[code], since_ms, _strip(timeline, window), intact)
 
 
 def _strip(timeline: Timeline, window: Window) -> tuple[EquipmentState, ...]:

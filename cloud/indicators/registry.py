@@ -28,7 +28,7 @@ from cloud.indicators.definition import (
     Window,
     judge,
 )
-from cloud.indicators.equipment import INTACT_RATE, Overview, Tally, facts_window, intact_rate, overviews
+from cloud.indicators.equipment import HOUR_MS, INTACT_RATE, STRIP_HOURS, Overview, Tally, intact_rate, overviews_of
 from cloud.indicators.groups import members_by
 from cloud.indicators.imported import Told, imported_result, told
 from cloud.indicators.patrol_days import patrol_days
@@ -70,14 +70,14 @@ def compute_indicator(
     `window` is a name (`24h`, `today`, `month`, `now`), [from, to) in Unix ms UTC, or None for the indicator's own
     default. It is not final while something of its window is still to be derived. Raises UnknownIndicator or BadWindow.
     """
-    return _computed(indicator, asked_about(store, ledger, indicator, window, now_ms))
+    return answered(indicator, asked_about(store, ledger, indicator, window, now_ms))
 
 
 def compute_site_indicators(store: FactStore, ledger: Ledger, window: AnyWindow, now_ms: int) -> list[IndicatorResult]:
     """Every indicator of a site over one window (None: each over its own default)."""
     known: dict[object, Any] = {}
     return [
-        _computed(indicator, asked_about(store, ledger, indicator, window, now_ms, known=known))
+        answered(indicator, asked_about(store, ledger, indicator, window, now_ms, known=known))
         for indicator in definitions_at(store, ledger, now_ms)
     ]
 
@@ -87,7 +87,7 @@ def compute_over(
 ) -> list[IndicatorResult]:
     """Several indicators over one window, from one look at the facts."""
     known: dict[object, Any] = {}
-    return [_computed(one, asked_about(store, ledger, one, window, now_ms, known=known)) for one in indicators]
+    return [answered(one, asked_about(store, ledger, one, window, now_ms, known=known)) for one in indicators]
 
 
 def compute_groups(
@@ -99,7 +99,7 @@ def compute_groups(
         raise UnknownGrouping(f"{indicator} is not asked by {by!r}; there are: {', '.join(definition.by) or 'none'}")
     whole = asked_about(store, ledger, indicator, window, now_ms)
     return [
-        replace(_computed(indicator, replace(whole, members=members)), group=(by, name))
+        replace(answered(indicator, replace(whole, members=members)), group=(by, name))
         for name, members in members_by(ledger, by).items()
     ]
 
@@ -145,7 +145,8 @@ def _definition(store: FactStore, ledger: Ledger, indicator: str, now_ms: int) -
     return imported.definition
 
 
-def _computed(indicator: str, asked: Asked) -> IndicatorResult:
+def answered(indicator: str, asked: Asked) -> IndicatorResult:
+    """The indicator that `asked_about` asks for, judged."""
     terms: Terms = asked.known["terms", asked.window.from_ms]
     if indicator in COMPUTATIONS:
         result = COMPUTATIONS[indicator](asked)
@@ -171,9 +172,7 @@ def _is_settled(asked: Asked) -> bool:
 
 def equipment_overview(store: FactStore, ledger: Ledger, now_ms: int) -> list[Overview]:
     """State, since when, the strip of the last 24 h and the share up in them, of each equipment."""
-    window = facts_window(Window(*_last_day(now_ms)), now_ms)
-    devices = store.timelines(ledger, *window, [one.device for one in ledger.equipment])
-    return overviews(ledger.equipment, ledger.site, devices, now_ms)
+    return overviews_of(store.equipment(ledger, now_ms - STRIP_HOURS * HOUR_MS, now_ms, now_ms), now_ms)
 
 
 def space_states(store: FactStore, ledger: Ledger, now_ms: int) -> dict[str, SpaceState]:
@@ -229,10 +228,6 @@ def _window(ledger: Ledger, definition: Definition, window: AnyWindow, now_ms: i
     if isinstance(window, str):
         return named_window(window, ledger.site.time_zone, now_ms)
     return window if isinstance(window, Window) else Window(*window)
-
-
-def _last_day(now_ms: int) -> tuple[int, int]:
-    return now_ms - 24 * 3_600_000, now_ms
 
 
 def _spaces(store: FactStore, ledger: Ledger, from_ms: int, to_ms: int) -> Mapping[str, Timeline]:
