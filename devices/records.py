@@ -70,6 +70,7 @@ class LossReason(StrEnum):
     SPACE = "space"
     DAMAGED = "damaged"
     DELETED_AFTER_RECEIPT = "deleted after receipt"
+    MEMORY = "memory"  # the disk took nothing, and there was no more room in memory
 
 
 class Loss(msgspec.Struct, frozen=True, tag="loss", array_like=True):

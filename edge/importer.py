@@ -30,14 +30,15 @@ from edge.clock import Clock, Moment
 from edge.cloud_client import CloudClient
 from edge.config import Site
 from edge.enrol import load_key
+from edge.folder_lock import lock_folder
 from edge.gateway import inventory_of
 from edge.import_file import IMPORTED_FILE, ImportFile, identified, remember, was_imported
 from edge.import_lines import Count, LineReader, Piece
 from edge.import_links import ImportLinks
-from edge.journal import Journal, lock_folder
+from edge.journal import Journal
 from edge.lane_journal import LaneJournal
 from edge.merging import merge
-from edge.sealing import Sealer, Span, seal_next
+from edge.sealer import Sealer, Span, seal_next
 from edge.series import SeriesTable
 from edge.uplink import Uplink
 

@@ -5,101 +5,61 @@ was announced survives a power cut and is kept until the cloud's Receipt, then u
 """
 
 import asyncio
-import fcntl
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from devices.columns import Confirmations
-from devices.errors import ConfigurationError, Problem, StorageUnavailable
+from devices.disk import MACHINE, Disk
+from devices.errors import ConfigurationError, StorageUnavailable
 from devices.frame import Content, Origin, SealedFrame
 from devices.reading import Lane
-from devices.records import Inventory, Link, ProfileText, Record
+from devices.records import Inventory, Link, Loss, LossReason, ProfileText, Record
 from devices.segments import SEGMENT_BYTES
+from edge.accounting import Accounts
 from edge.clock import Clock, Moment
+from edge.folder_lock import FolderLock
 from edge.kept import Columns, Kept
 from edge.lane_journal import LaneJournal
+from edge.losses import LossBook
+from edge.ram_buffer import Dropped
 from edge.receipts import Receipts
-from edge.sealing import Extra, LaneSealing, Sealer
+from edge.sealer import Sealer
+from edge.sealing import Extra, LaneSealing
 from edge.series import SeriesTable
+from edge.space import JournalSpace, SpaceLimits
 
 JOURNAL_BYTES_MAX = 2 * 1024**3  # about three days of a busy site, on the smallest disk worth buying
+SEGMENTS_MIN = 64  # the bound is kept by whole segments: smaller ones for a small journal
+SEGMENT_BYTES_MIN = 64 * 1024
 URGENT_DELAY_S = 0.0
 POSE_DELAY_S = 5.0
 DELAY_S = 1.0
 KEYFRAME_INTERVAL_MS = 3_600_000
 RECEIPTS_SAVE_S = 5.0
 _RECEIPTS_FILE = "receipts.json"
-_LOCK_FILE = "lock"
-
-
-class JournalSpace:
-    """The hard bound on the journal's bytes, checked at every append.
-
-    Receipted segments go first, oldest first, telemetry before events. Telemetry may not take the last
-    quarter: that is reserved for events.
-    """
-
-    def __init__(self, lanes: dict[Lane, LaneJournal], receipts: Receipts, bytes_max: int) -> None:
-        self._lanes = lanes
-        self._receipts = receipts
-        self._bytes_max = bytes_max
-        self._lock = threading.Lock()  # both lanes' threads ask
-
-    @property
-    def bytes_on_disk(self) -> int:
-        """Space taken by both lanes."""
-        return sum(lane.bytes_on_disk for lane in self._lanes.values())
-
-    @contextmanager
-    def room_for(self, lane: LaneJournal, size: int) -> Iterator[None]:
-        """Hold room for `size` bytes while the frame is written. Raises StorageUnavailable when there is none."""
-        growth = lane.grows_by(size)
-        if not growth:
-            yield
-            return
-        with self._lock:
-            self._make_room(lane, growth)
-            yield
-
-    def _make_room(self, lane: LaneJournal, growth: int) -> None:
-        telemetry = self._lanes[Lane.TELEMETRY]
-        share = self._bytes_max if lane.lane is Lane.EVENTS else self._bytes_max - self._bytes_max // 4
-        while self.bytes_on_disk + growth > self._bytes_max or (
-            lane is telemetry and telemetry.bytes_on_disk + growth > share
-        ):
-            if not self._delete_one(telemetry) and not self._delete_one(self._lanes[Lane.EVENTS]):
-                raise StorageUnavailable(f"the journal holds {self.bytes_on_disk} bytes, all not yet confirmed")
-
-    def _delete_one(self, lane: LaneJournal) -> bool:
-        """Delete the oldest segment when the cloud has all of it."""
-        for segment, ends in lane.segment_ranges():
-            if all(last <= self._receipts.contiguous(lane.lane, epoch) for epoch, last in ends):
-                lane.delete_segment(segment)
-                return True
-            return False
-        return False
+_LOSSES_FILE = "losses.bin"
 
 
 class Journal:
     """Open with `Journal.open`, run `run` as a task, feed it with `put`; `stop` and then `close` end it."""
 
     def __init__(
-        self, folder: Path, lock: int, lanes: dict[Lane, LaneJournal], receipts: Receipts, *, clock: Clock,
-        sealer: Sealer, bytes_max: int,
+        self, lock: FolderLock, lanes: dict[Lane, LaneJournal], accounts: Accounts, *, clock: Clock, sealer: Sealer,
+        limits: SpaceLimits,
     ) -> None:  # fmt: skip
-        self._folder = folder
         self._lock = lock
         self._lanes = lanes
         self.gateway = sealer.gateway
-        self.receipts = receipts
+        self.accounts = accounts
+        self.receipts = accounts.receipts
         self._clock = clock
-        self.space = JournalSpace(lanes, receipts, bytes_max)
+        self.space = JournalSpace(
+            lanes, accounts.receipts, accounts.losses, limits, sealer=sealer, clock=clock, own_folder=lock.hold
+        )
         self._subscribers: list[Callable[[SealedFrame], None]] = []
         self._confirmations: Callable[[], Confirmations] = Confirmations.empty
         self._links: Callable[[Moment], Sequence[Link]] = lambda _: ()
@@ -118,6 +78,7 @@ class Journal:
                 on_sealed=self.tell,
                 extra=self._extra if lane is Lane.EVENTS else _nothing_extra,
                 on_loss=self.want_keyframe,
+                on_dropped=self._dropped,
             )
             for lane, journal in lanes.items()
         }
@@ -133,25 +94,46 @@ class Journal:
         *,
         origin: Origin = Origin.LIVE,
         bytes_max: int = JOURNAL_BYTES_MAX,
-        segment_bytes: int = SEGMENT_BYTES,
+        free_bytes_min: int = 0,
+        segment_bytes: int | None = None,
+        disk: Disk = MACHINE,
     ) -> Self:
         """Open or create; recovers from any torn or damaged file by itself.
 
-        Raises ConfigurationError when another process holds the journal or it belongs to another gateway,
+        The journal of a live gateway also opens on a disk that takes nothing now. Raises ConfigurationError when
+        another process holds the journal or it is another gateway's or a newer version's; an import's journal also
         StorageUnavailable when the disk cannot be used.
         """
-        lock = lock_folder(folder)
+        patient = origin is Origin.LIVE
+        if segment_bytes is None:
+            segment_bytes = min(SEGMENT_BYTES, max(SEGMENT_BYTES_MIN, bytes_max // SEGMENTS_MIN))
+        lock = FolderLock(folder)
         try:
-            lanes = {lane: LaneJournal.open(folder / lane, gateway, lane, segment_bytes) for lane in Lane}
-            receipts = Receipts.load(folder / _RECEIPTS_FILE)
+            lock.hold()
+        except StorageUnavailable:
+            if not patient:
+                raise
+        try:
+            lanes = {
+                lane: LaneJournal.open(folder / lane, gateway, lane, segment_bytes, disk, patient=patient)
+                for lane in Lane
+            }
+            receipts = Receipts.load(folder / _RECEIPTS_FILE, disk, patient=patient)
         except (ConfigurationError, StorageUnavailable):
-            os.close(lock)
+            lock.release()
             raise
         for lane, journal in lanes.items():
-            if receipts.contiguous(lane, journal.epoch) >= journal.next_seq:
-                journal.begin_epoch()  # the disk lost what it had said was safe: these numbers are taken
+            if journal.epoch and receipts.contiguous(lane, journal.epoch) >= journal.next_seq:
+                journal.want_epoch()  # the disk lost what it had said was safe: these numbers are taken
+                with suppress(StorageUnavailable):
+                    journal.prepare()
+        accounts = Accounts(lanes, receipts, LossBook.load(folder / _LOSSES_FILE, disk))
         sealer = Sealer.of(gateway, key, origin, table.__getitem__)
-        return cls(folder, lock, lanes, receipts, clock=clock, sealer=sealer, bytes_max=bytes_max)
+        limits = SpaceLimits(bytes_max, free_bytes_min, may_lose=patient)
+        self = cls(lock, lanes, accounts, clock=clock, sealer=sealer, limits=limits)
+        if patient:
+            accounts.look_for_gaps()
+        return self
 
     def lane(self, lane: Lane) -> LaneJournal:
         """One lane's frames on disk."""
@@ -207,6 +189,20 @@ class Journal:
             self._keyframe_wanted = self._announcement_wanted = True
         self.sealing[lane].begin_epoch()
 
+    def compare(self) -> None:
+        """The cloud told all that it holds: what neither it nor this journal has gets a loss record."""
+        if self.accounts.look_for_gone():
+            self.sealing[Lane.EVENTS].hurry()
+
+    def lose(self, lane: Lane, epoch: bytes, seq: int) -> None:
+        """A frame on disk cannot be read any more: it gets a loss record."""
+        if self.accounts.add_damaged(lane, epoch, seq):
+            self.sealing[Lane.EVENTS].hurry()
+
+    def _dropped(self, dropped: Dropped) -> None:
+        self.accounts.add_frames(dropped.frames, LossReason.MEMORY)
+        self.sealing[Lane.EVENTS].hurry()
+
     async def run(self) -> None:
         """Seal both lanes and save what is confirmed, until `stop`."""
         async with asyncio.TaskGroup() as group:
@@ -225,14 +221,16 @@ class Journal:
         try:
             for sealing in self.sealing.values():
                 sealing.close()
-            self.receipts.write(self.receipts.cursor())
+            self.accounts.write()
         finally:
-            os.close(self._lock)
+            self._lock.release()
 
     @property
     def problem(self) -> str:
         """Why the disk takes nothing at present, empty when it does."""
-        return next((one.counters.problem for one in self.sealing.values() if one.counters.problem), "")
+        problem = next((one.counters.problem for one in self.sealing.values() if one.counters.problem), "")
+        in_memory = sum(len(lane.ram) for lane in self._lanes.values())
+        return f"{problem}; frames kept in memory: {in_memory}" if in_memory else problem
 
     def backlog_frames(self, lanes: Sequence[Lane] = tuple(Lane)) -> int:
         """How many frames on disk the cloud has not confirmed."""
@@ -247,12 +245,13 @@ class Journal:
         while True:
             await asyncio.sleep(RECEIPTS_SAVE_S)
             try:
-                await asyncio.to_thread(self.receipts.write, self.receipts.cursor())
+                await asyncio.to_thread(self.accounts.write)
             except StorageUnavailable as error:
                 self.sealing[Lane.EVENTS].counters.problem = str(error)  # sealing will meet it, too
 
     def tell(self, frame: SealedFrame) -> None:
-        """Announce a frame that is on disk."""
+        """Announce a frame that is kept."""
+        self.accounts.losses.hear(frame)
         for hear in self._subscribers:
             hear(frame)
 
@@ -262,9 +261,11 @@ class Journal:
             self._run = moment.run
             self._keyframe_wanted = self._announcement_wanted = True
         keyframe = self._keyframe_wanted or moment.monotonic_ms - self._keyframe_ms >= KEYFRAME_INTERVAL_MS
+        lost: list[Loss] = self.accounts.unsaid()
+        keyframe = keyframe or bool(lost)
         if not keyframe and not self._announcement_wanted:
             return None
-        records: list[Record] = list(self._clock.fixes)
+        records: list[Record] = [*self._clock.fixes, *lost]
         if self._announcement_wanted and self._inventory is not None:
             records += [*self._profiles, self._inventory]
         if keyframe:
@@ -273,24 +274,6 @@ class Journal:
         self._keyframe_wanted = self._announcement_wanted = False
         confirmations = self._confirmations() if keyframe else Confirmations.empty()
         return Extra(Content(confirmations=confirmations, records=tuple(records)), keyframe)
-
-
-def lock_folder(folder: Path) -> int:
-    """Hold a folder for this process until the handle is closed or the process dies.
-
-    Raises ConfigurationError when another process holds it, StorageUnavailable when it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StorageUnavailable(f"cannot write in {folder}: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise ConfigurationError([Problem(str(folder), 0, 0, "another gatehouse process uses this folder")]) from None
-    return handle
 
 
 def _content(columns: Columns) -> Content:

@@ -5,31 +5,33 @@ vanish in a power cut and takes nothing else with it. All methods block; callers
 """
 
 import secrets
-import threading
-from array import array
-from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import msgspec
 
-from devices.errors import ConfigurationError, DamagedFrame, Problem, StorageUnavailable, UnknownVersion
-from devices.frame import EPOCH_BYTES, NO_HASH, Header, PreviousEpoch, SealedFrame, open_frame, read_header
+from devices.disk import MACHINE, Disk
+from devices.errors import ConfigurationError, Problem, StorageUnavailable
+from devices.frame import EPOCH_BYTES, NO_HASH, Header, PreviousEpoch, SealedFrame
 from devices.reading import Lane
-from devices.segments import (
-    SEGMENT_BYTES,
-    Damage,
-    Position,
-    Record,
-    Segments,
-    scan_segment,
-    segment_numbers,
-    write_durably,
+from devices.segments import SEGMENT_BYTES, Damage, Segments, write_durably
+from edge.lane_index import (
+    Found,
+    FrameIndex,
+    Run,
+    find_frames,
+    headers_in,
+    index_path,
+    index_sizes,
+    write_index,
 )
+from edge.ram_buffer import RamBuffer
 
 IDENTITY_FORMAT = 1
+LOSS_ROOM_BYTES = 64 * 1024  # kept free at the end of an events segment: loss records fit on a disk that is full
+RECORD_OVERHEAD_BYTES = 64  # more than a record's head
 _IDENTITY_FILE = "lane.json"
 
 
@@ -38,6 +40,12 @@ class FrameKey(NamedTuple):
 
     epoch: bytes
     seq: int
+
+
+class _AnyFormat(msgspec.Struct, frozen=True):
+    """The one field that every version of the identity file has."""
+
+    format: int
 
 
 class _LaneIdentity(msgspec.Struct, frozen=True):
@@ -50,21 +58,6 @@ class _LaneIdentity(msgspec.Struct, frozen=True):
     previous: PreviousEpoch | None
 
 
-@dataclass(slots=True)
-class _Run:
-    """Frames of one epoch that follow each other without a gap in one segment: 4 bytes of memory a frame."""
-
-    epoch: bytes
-    first_seq: int
-    segment: int
-    offsets: "array[int]" = field(default_factory=lambda: array("I"))
-    readings: int = 0
-
-    @property
-    def last_seq(self) -> int:
-        return self.first_seq + len(self.offsets) - 1
-
-
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """What was found when the lane was opened."""
@@ -72,51 +65,73 @@ class Recovery:
     frames: int
     damages: tuple[Damage, ...]
     began_epoch: bool
+    scanned_segments: int  # those that had no index, and the last
 
 
 class LaneJournal:
     """The frames of one lane. One writer; `read` and the questions may come from other threads."""
 
-    def __init__(self, folder: Path, gateway: str, lane: Lane, segments: Segments, identity: _LaneIdentity) -> None:
+    def __init__(self, folder: Path, segments: Segments, identity: _LaneIdentity, disk: Disk) -> None:
+        lane = identity.lane
         self._folder = folder
-        self._gateway = gateway
+        self._gateway = identity.gateway
         self._lane = lane
         self._segments = segments
         self._identity = identity
-        self._lock = threading.Lock()  # guards the index: the sealing thread writes it, the loop reads it
-        self._by_segment: dict[int, list[_Run]] = {}
-        self._by_epoch: dict[bytes, list[_Run]] = {}
+        self._disk = disk
+        self._index = FrameIndex()
         self._sizes: dict[int, int] = {}
         self._next_seq = 1
         self._last_hash = NO_HASH
-        self.recovery = Recovery(0, (), began_epoch=False)
+        self._ended: PreviousEpoch | None = None  # a new epoch is wanted, which names this one
+        self._newest = (b"", 0, NO_HASH)  # of the frames on disk that were not made in memory: epoch, seq, hash
+        self._reserve = min(LOSS_ROOM_BYTES, segments.segment_bytes // 4) if lane is Lane.EVENTS else 0
+        self.ram = RamBuffer(lane)
+        self.recovery = Recovery(0, (), began_epoch=False, scanned_segments=0)
         self.opened_at = FrameKey(b"", 1)  # the first frame that this process can have made
+        self.last_header: Header | None = None  # of the last frame that this process appended
 
     @classmethod
-    def open(cls, folder: Path, gateway: str, lane: Lane, segment_bytes: int = SEGMENT_BYTES) -> Self:
+    def open(
+        cls,
+        folder: Path,
+        gateway: str,
+        lane: Lane,
+        segment_bytes: int = SEGMENT_BYTES,
+        disk: Disk = MACHINE,
+        *,
+        patient: bool = False,
+    ) -> Self:
         """Open or create a lane and find its end; needs no hand whatever state the files are in.
 
         A new epoch begins when there was none, and when anything behind the last whole frame was cut.
-        Raises StorageUnavailable, or ConfigurationError when the folder belongs to another gateway.
+        Raises StorageUnavailable, or ConfigurationError when the folder is another gateway's or a newer version's.
+        With `patient` a disk that takes nothing now is no error: every `prepare` and `append` tries again.
         """
         identity = _load_identity(folder, gateway, lane)
-        found = _scan_folder(folder) if folder.exists() else _Found()
-        segments = Segments.open(folder, segment_bytes)
+        found = find_frames(folder, disk)
+        segments = Segments.open(folder, segment_bytes, disk, patient=patient)
         fresh = identity is None
         if identity is None:  # also when the file was lost: a new epoch is always safe
             identity = _LaneIdentity(IDENTITY_FORMAT, gateway, lane, "", None)
-        self = cls(folder, gateway, lane, segments, identity)
-        self._sizes = segments.sizes()
+        self = cls(folder, segments, identity, disk)
         for run in found.runs:
-            self._index(run)
+            self._index.add(run)
+        self._measure()
+        self._newest = (found.last_epoch, found.last_seq, found.last_hash)
         self._last_hash = found.last_hash if found.last_epoch == self.epoch else NO_HASH
         self._next_seq = found.last_seq + 1 if found.last_epoch == self.epoch else 1
-        reused = found.last_epoch != self.epoch and self.epoch in self._by_epoch  # an old file was put back
+        reused = found.last_epoch != self.epoch and self._index.knows_epoch(self.epoch)  # an old file was put back
         began = fresh or reused or found.tail_damaged
         if began:
-            self._begin_epoch_after(found.last_epoch, found.last_seq, found.last_hash)
+            self._ended = PreviousEpoch(found.last_epoch, found.last_seq, found.last_hash)
+            try:
+                self.prepare()
+            except StorageUnavailable:
+                if not patient:
+                    raise
         frames = sum(len(run.offsets) for run in found.runs)
-        self.recovery = Recovery(frames, tuple(found.damages), began)
+        self.recovery = Recovery(frames, tuple(found.damages), began, found.scanned_segments)
         self.opened_at = FrameKey(self.epoch, self._next_seq)
         return self
 
@@ -126,8 +141,13 @@ class LaneJournal:
         return self._lane
 
     @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self._folder
+
+    @property
     def epoch(self) -> bytes:
-        """The epoch that new frames belong to."""
+        """The epoch that new frames belong to; empty until the disk took the first one's name."""
         return bytes.fromhex(self._identity.epoch)
 
     @property
@@ -141,179 +161,184 @@ class LaneJournal:
         return self._last_hash
 
     @property
+    def previous(self) -> PreviousEpoch | None:
+        """Where the epoch before the present one ended, as far as known."""
+        return self._identity.previous
+
+    @property
     def previous_epoch(self) -> PreviousEpoch | None:
         """What the first frame of this epoch has to name; None for later frames."""
         return self._identity.previous if self._next_seq == 1 else None
 
     @property
     def bytes_on_disk(self) -> int:
-        """Space taken by the segments, preallocated space included."""
-        with self._lock:
-            return sum(self._sizes.values())
+        """Space taken by the segments and their indexes, preallocated space included."""
+        return sum(dict(self._sizes).values())
+
+    @property
+    def segment_bytes(self) -> int:
+        """Size of one segment."""
+        return self._segments.segment_bytes
+
+    @property
+    def open_segment(self) -> int:
+        """The segment that is being written to."""
+        return self._segments.end.segment
+
+    def want_epoch(self) -> None:
+        """Let the next frame be the first of a new epoch."""
+        if self._ended is None:
+            self._ended = PreviousEpoch(self.epoch, self._next_seq - 1, self._last_hash)
 
     def begin_epoch(self) -> None:
-        """Begin a new epoch, durably, before the next frame."""
-        self._begin_epoch_after(self.epoch, self._next_seq - 1, self._last_hash)
+        """Begin a new epoch, durably, before the next frame. Raises StorageUnavailable; then it stays wanted."""
+        self.want_epoch()
+        self.prepare()
 
-    def grows_by(self, size: int) -> int:
+    def prepare(self) -> None:
+        """Before a frame is sealed: begin the epoch that is wanted, if one is. Raises StorageUnavailable."""
+        if self._ended is None:
+            return
+        ended = self._ended
+        previous = ended if ended.epoch and ended.last_seq else self._identity.previous
+        name = secrets.token_bytes(EPOCH_BYTES)
+        identity = _LaneIdentity(IDENTITY_FORMAT, self._gateway, self._lane, name.hex(), previous)
+        write_durably(self._folder / _IDENTITY_FILE, msgspec.json.encode(identity), disk=self._disk)
+        self._identity = identity
+        self._next_seq = 1
+        self._last_hash = NO_HASH
+        self._ended = None
+
+    def grows_by(self, size: int, *, loss: bool = False) -> int:
         """Bytes of disk that appending a frame of `size` bytes takes at most: 0 while the segment has room."""
-        room = self._segments.segment_bytes - self._segments.end.offset
-        return 0 if size + 64 <= room else max(self._segments.segment_bytes, size + 64)
+        room = self._segments.room - (0 if loss else self._reserve)
+        needed = size + RECORD_OVERHEAD_BYTES
+        return 0 if needed <= room else max(self._segments.segment_bytes, needed + self._reserve)
 
-    def append(self, frame: SealedFrame) -> None:
+    def append(self, frame: SealedFrame, *, loss: bool = False) -> None:
         """Write and fsync one frame; it counts when this returns. The frame must be the next of the lane.
 
-        Raises StorageUnavailable; then nothing was accepted and the same sequence number is used again.
+        A `loss` record may use the room that is kept for it. Raises StorageUnavailable; then nothing was accepted
+        and the same sequence number is used again.
         """
         if frame.header.epoch != self.epoch or frame.header.seq != self._next_seq:
             raise ValueError(f"frame {frame.header.seq} is not the next one, {self._next_seq}")
-        try:
-            position = self._segments.append(frame.data)
-            self._segments.sync()
-        except StorageUnavailable:
-            self._segments.rollback()
-            raise
-        self._note(frame.header, position)
+        self._write((frame,), 0 if loss else self._reserve)
         self._next_seq += 1
         self._last_hash = frame.hash
+        self._newest = (self.epoch, frame.header.seq, frame.hash)
+        self.last_header = frame.header
+
+    def take_in(self, frames: Sequence[SealedFrame]) -> None:
+        """Write frames that were sealed in memory, with one fsync. Raises StorageUnavailable: then none is here.
+
+        Several frames must fit into a segment together: a half of them must not become durable alone.
+        """
+        if len(frames) > 1 and self.grows_by(sum(len(one.data) + RECORD_OVERHEAD_BYTES for one in frames)):
+            self._roll()
+        self._write(frames, self._reserve)
+
+    def make_loss_room(self) -> None:
+        """See to it that loss records fit into the segment that is being written to. Raises StorageUnavailable."""
+        if self._segments.room < self._reserve // 2:
+            self._roll()
 
     def read(self, epoch: bytes, seq: int) -> bytes:
         """A frame's bytes. KeyError when it is not here or not whole, StorageUnavailable when the disk fails."""
-        return self._segments.read(self._position(epoch, seq))
+        in_memory = self.ram.read(epoch, seq)
+        return in_memory if in_memory is not None else self._segments.read(self._index.position(epoch, seq))
 
     def holds(self, epoch: bytes, seq: int) -> bool:
-        """Whether the frame is in the index."""
-        with self._lock:
-            return self._run_of(epoch, seq) is not None
+        """Whether the frame is in the index, or in memory."""
+        if self.ram.read(epoch, seq) is not None:
+            return True
+        try:
+            self._index.position(epoch, seq)
+        except KeyError:
+            return False
+        return True
 
     def ranges(self) -> list[tuple[bytes, int, int]]:
         """What is held, oldest first: (epoch, first seq, last seq)."""
-        found: list[tuple[bytes, int, int]] = []
-        with self._lock:
-            for segment in sorted(self._by_segment):
-                for run in self._by_segment[segment]:
-                    if found and found[-1][0] == run.epoch and found[-1][2] + 1 == run.first_seq:
-                        found[-1] = (run.epoch, found[-1][1], run.last_seq)
-                    else:
-                        found.append((run.epoch, run.first_seq, run.last_seq))
-        return found
+        return [*self._index.ranges(), *self.ram.ranges()]
 
-    def segment_ranges(self) -> Iterator[tuple[int, list[tuple[bytes, int]]]]:
-        """Closed segments, oldest first, each with the last sequence number of each epoch in it."""
-        with self._lock:
-            closed = sorted(set(self._sizes) - {self._segments.end.segment})
-            contents = [(one, [(run.epoch, run.last_seq) for run in self._by_segment.get(one, [])]) for one in closed]
-        yield from contents
+    def segment_sizes(self) -> dict[int, int]:
+        """Bytes of each segment with its index, oldest first."""
+        return dict(sorted(dict(self._sizes).items()))
+
+    def segment_ranges(self) -> list[tuple[int, list[Run]]]:
+        """Closed segments, oldest first, each with the runs in it."""
+        closed = sorted(set(dict(self._sizes)) - {self.open_segment})
+        return [(one, self._index.runs_in(one)) for one in closed]
+
+    def runs_in(self, segment: int) -> list[Run]:
+        """What one segment holds."""
+        return self._index.runs_in(segment)
+
+    def frames_in(self, segment: int) -> list[tuple[Header, bytes]]:
+        """Every whole frame of a segment with its header. Raises StorageUnavailable."""
+        return list(headers_in(self._folder, segment))
 
     def delete_segment(self, segment: int) -> None:
-        """Give a closed segment's space back; its frames are gone."""
+        """Give a closed segment's space back; its frames are gone. Raises StorageUnavailable."""
         self._segments.delete(segment)
-        with self._lock:
-            self._sizes.pop(segment, None)
-            for run in self._by_segment.pop(segment, []):
-                left = [one for one in self._by_epoch[run.epoch] if one is not run]
-                if left:
-                    self._by_epoch[run.epoch] = left
-                else:
-                    del self._by_epoch[run.epoch]
+        self._sizes.pop(segment, None)
+        self._index.forget(segment)
+        self._drop_index(segment)
+
+    def free_bytes(self) -> int:
+        """What may still be written on the file system. Raises StorageUnavailable."""
+        try:
+            return self._disk.free_bytes(self._folder)
+        except OSError as error:
+            raise StorageUnavailable(f"cannot ask for free space in {self._folder}: {error.strerror}") from error
 
     def close(self) -> None:
         """Close the files."""
         self._segments.close()
 
-    def _begin_epoch_after(self, epoch: bytes, last_seq: int, last_hash: bytes) -> None:
-        previous = PreviousEpoch(epoch, last_seq, last_hash) if epoch and last_seq else self._identity.previous
-        name = secrets.token_bytes(EPOCH_BYTES)
-        identity = _LaneIdentity(IDENTITY_FORMAT, self._gateway, self._lane, name.hex(), previous)
-        write_durably(self._folder / _IDENTITY_FILE, msgspec.json.encode(identity))
-        self._identity = identity
-        self._next_seq = 1
-        self._last_hash = NO_HASH
+    def _roll(self) -> None:
+        before = self.open_segment
+        self._segments.roll()
+        if self.open_segment != before:
+            self._close_segment(before)
 
-    def _note(self, header: Header, position: Position) -> None:
-        with self._lock:
-            if position.segment not in self._sizes:
-                self._sizes = self._segments.sizes()
-            runs = self._by_segment.get(position.segment)
-            run = runs[-1] if runs else None
-            if run is None or run.epoch != header.epoch or run.last_seq + 1 != header.seq:
-                run = _Run(header.epoch, header.seq, position.segment)
-                self._index(run)
-            run.offsets.append(position.offset)
-            run.readings += header.readings
+    def _write(self, frames: Sequence[SealedFrame], reserve: int) -> None:
+        before = self.open_segment
+        try:
+            positions = [self._segments.append(frame.data, reserve) for frame in frames]
+            self._segments.sync()
+        except StorageUnavailable:
+            self._segments.rollback()
+            raise
+        for frame, position in zip(frames, positions, strict=True):
+            self._index.note(frame.header, position)
+        if self.open_segment != before:
+            self._close_segment(before)
 
-    def _index(self, run: _Run) -> None:
-        self._by_segment.setdefault(run.segment, []).append(run)
-        self._by_epoch.setdefault(run.epoch, []).append(run)
+    def _close_segment(self, segment: int) -> None:
+        """A new segment began: keep the index of the one before, so that it need not be read at the next start."""
+        if segment:
+            write_index(self._folder, segment, Found(self._index.runs_in(segment), [], *self._newest), self._disk)
+        self._measure()
 
-    def _run_of(self, epoch: bytes, seq: int) -> _Run | None:
-        runs = self._by_epoch.get(epoch, [])
-        at = bisect_right(runs, seq, key=lambda run: run.first_seq) - 1
-        return runs[at] if at >= 0 and seq <= runs[at].last_seq else None
+    def _drop_index(self, segment: int) -> None:
+        try:
+            self._disk.unlink(index_path(self._folder, segment))
+        except OSError:
+            return  # a start finds no segment for it and does not look at it
 
-    def _position(self, epoch: bytes, seq: int) -> Position:
-        with self._lock:
-            run = self._run_of(epoch, seq)
-            if run is None:
-                raise KeyError((epoch, seq))
-            return Position(run.segment, run.offsets[seq - run.first_seq])
-
-
-@dataclass(slots=True)
-class _Found:
-    """What a scan of a lane's folder found."""
-
-    runs: list[_Run] = field(default_factory=list)
-    damages: list[Damage] = field(default_factory=list)
-    last_epoch: bytes = b""
-    last_seq: int = 0
-    last_hash: bytes = NO_HASH
-    tail_damaged: bool = False
-
-
-def _scan_folder(folder: Path) -> _Found:
-    found = _Found()
-    last: Record | None = None
-    try:
-        numbers = segment_numbers(folder)
-    except OSError as error:
-        raise StorageUnavailable(f"cannot read {folder}: {error.strerror}") from error
-    for number in numbers:
-        for item in scan_segment(folder, number):
-            header = _header_of(item) if isinstance(item, Record) else None
-            if header is None:
-                found.damages.append(item if isinstance(item, Damage) else _unreadable(item))
-                found.tail_damaged = True
-                continue
-            last = item if isinstance(item, Record) else last
-            found.tail_damaged = False
-            _extend(found, header, item.position)
-    if last is not None:
-        found.last_hash = open_frame(last.payload).hash
-    return found
-
-
-def _extend(found: _Found, header: Header, position: Position) -> None:
-    run = found.runs[-1] if found.runs else None
-    follows = run is not None and run.epoch == header.epoch and run.last_seq + 1 == header.seq
-    if run is None or not follows or run.segment != position.segment:
-        run = _Run(header.epoch, header.seq, position.segment)
-        found.runs.append(run)
-    run.offsets.append(position.offset)
-    run.readings += header.readings
-    found.last_epoch, found.last_seq = header.epoch, header.seq
-
-
-def _header_of(item: Record) -> Header | None:
-    """The header of a whole record, None when it holds no frame of this version."""
-    try:
-        return read_header(item.payload)
-    except (DamagedFrame, UnknownVersion):
-        return None
-
-
-def _unreadable(item: Record) -> Damage:
-    return Damage(item.position, item.end.offset - item.position.offset)
+    def _measure(self) -> None:
+        try:
+            sizes = self._segments.sizes()
+        except StorageUnavailable:  # no folder yet
+            sizes = {}
+        for segment, size in index_sizes(self._folder).items():
+            if segment not in sizes or segment == self.open_segment:
+                self._drop_index(segment)  # left over: nothing may be believed of a segment that is written to
+            else:
+                sizes[segment] += size
+        self._sizes = sizes
 
 
 def _load_identity(folder: Path, gateway: str, lane: Lane) -> _LaneIdentity | None:
@@ -325,12 +350,14 @@ def _load_identity(folder: Path, gateway: str, lane: Lane) -> _LaneIdentity | No
     except OSError as error:
         raise StorageUnavailable(f"cannot read {path}: {error.strerror}") from error
     try:
+        written = msgspec.json.decode(data, type=_AnyFormat).format
+        if written > IDENTITY_FORMAT:
+            known = f"a newer version wrote this journal (format {written}), this one knows {IDENTITY_FORMAT}"
+            raise ConfigurationError([Problem(str(path), 0, 0, f"{known}: upgrade, or choose another data_dir")])
         identity = msgspec.json.decode(data, type=_LaneIdentity)
     except msgspec.MsgspecError:
         return None
     if identity.gateway != gateway or identity.lane is not lane:
-        problem = Problem(
-            str(path), 0, 0, f"this journal belongs to gateway {identity.gateway!r}: choose another data_dir"
-        )
-        raise ConfigurationError([problem])
+        problem = f"this journal belongs to gateway {identity.gateway!r}: choose another data_dir"
+        raise ConfigurationError([Problem(str(path), 0, 0, problem)])
     return identity

@@ -10,61 +10,23 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, Self
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from devices.errors import StorageUnavailable
-from devices.frame import Content, Header, Origin, SealedFrame, encode_body, key_id, seal_frame
-from devices.reading import Lane, Series
+from devices.frame import Content, SealedFrame
+from devices.reading import Lane
 from edge.clock import Clock, Moment
 from edge.lane_journal import LaneJournal
 from edge.merging import merge
+from edge.ram_buffer import Dropped
+from edge.sealer import Sealer, Span
+from edge.space import JournalSpace
+from edge.writer import LaneWriter, SealingCounters
 
 SEAL_DISTANCE_S = 0.1  # an SD card takes ten fsyncs a second for years
 EMPTY_FRAME_S = 30.0  # how long an idle events lane may leave the cloud in doubt
-RETRY_S = 1.0  # after the disk took nothing
 ROWS_PER_FRAME_MAX = 100_000  # keeps the inflated body far below BODY_BYTES_MAX
-ROWS_IN_MEMORY_MAX = 200_000  # per lane, while the disk takes nothing: some 10 MB
+ROWS_IN_MEMORY_MAX = 200_000  # per lane, while the disk does not answer at all: some 10 MB
 WORD_BYTES_PER_FRAME_MAX = 4 * 1024 * 1024
-
-
-class Space(Protocol):
-    """Who decides whether the disk may take another frame."""
-
-    def room_for(self, lane: LaneJournal, size: int) -> AbstractContextManager[None]:
-        """Hold room for `size` bytes while the frame is written. Raises StorageUnavailable when there is none."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sealer:
-    """Whose frames these are."""
-
-    gateway: str
-    key: Ed25519PrivateKey
-    key_id: str
-    origin: Origin
-    series_of: Callable[[int], Series]
-
-    @classmethod
-    def of(cls, gateway: str, key: Ed25519PrivateKey, origin: Origin, series_of: Callable[[int], Series]) -> Self:
-        """With the short name of the key."""
-        return cls(gateway, key, key_id(key.public_key()), origin, series_of)
-
-
-@dataclass(slots=True)
-class SealingCounters:
-    """What became of the pieces of one lane since the start."""
-
-    frames: int = 0
-    readings: int = 0
-    bytes: int = 0
-    dropped_readings: int = 0
-    fsync_ms_last: float = 0.0
-    problem: str = ""  # why the disk takes nothing at present, empty when it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +34,6 @@ class Extra:
     """What the journal adds to a frame when it is cut."""
 
     content: Content
-    keyframe: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Everything handled in [from_ms, to_ms) is in the frame, which was cut at a moment of one clock run."""
-
-    from_ms: int
-    to_ms: int
-    cut: Moment
     keyframe: bool
 
 
@@ -106,36 +58,12 @@ class _Open:
     handled: Moment | None = None  # of the last piece
 
 
-def seal_next(journal: LaneJournal, sealer: Sealer, content: Content, span: Span) -> SealedFrame:
-    """The lane's next frame, not yet written. Raises ValueError when the content is too large for a frame."""
-    body = encode_body(content)
-    header = Header(
-        gateway=sealer.gateway,
-        lane=journal.lane,
-        epoch=journal.epoch,
-        seq=journal.next_seq,
-        key_id=sealer.key_id,
-        clock_run=span.cut.run,
-        monotonic_ms=span.cut.monotonic_ms,
-        from_ms=span.from_ms,
-        to_ms=span.to_ms,
-        trusted=span.cut.trusted,
-        uncertainty_ms=span.cut.uncertainty_ms,
-        keyframe=span.keyframe,
-        origin=sealer.origin,
-        previous_hash=journal.last_hash,
-        previous_epoch=journal.previous_epoch,
-        readings=content.readings,
-        body_bytes=len(body),
-    )
-    return seal_frame(header, body, sealer.key)
-
-
 class LaneSealing:
     """Turns pieces into frames of one lane. `on_sealed` hears of each frame after its fsync, in the loop.
 
     `extra` is asked at each cut for what the journal wants to add (keyframe, inventory), or None. `on_loss` hears,
-    in the loop, that pieces were dropped and that the disk takes frames again.
+    in the loop, that something was dropped or that the disk ceased or began to take frames; `on_dropped` which
+    frames went that were sealed in memory.
     """
 
     def __init__(
@@ -144,25 +72,28 @@ class LaneSealing:
         sealer: Sealer,
         clock: Clock,
         *,
-        space: Space,
+        space: JournalSpace,
         on_sealed: Callable[[SealedFrame], None],
         extra: Callable[[Moment], Extra | None],
         on_loss: Callable[[], None],
+        on_dropped: Callable[[Dropped], None],
     ) -> None:
         self._journal = journal
-        self._sealer = sealer
+        self._series_of = sealer.series_of
         self._clock = clock
         self._space = space
         self._on_sealed = on_sealed
         self._extra = extra
         self._on_loss = on_loss
-        self._lost = False  # since the disk took the last frame
+        self._on_dropped = on_dropped
+        self._lost = False  # since it was told last
         self._extends = journal.lane is Lane.EVENTS
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"seal-{journal.lane}")
         self._open = _Open()
         self._batches: deque[_Batch] = deque()
         self._rows = 0
         self._taken = self._stored = 0  # pieces put; pieces of which those that found room are on disk
+        self._taken_sealed = 0  # pieces that are in frames, on disk or in memory
         self._progress = asyncio.Event()
         start = clock.now()
         self._seam = start
@@ -172,6 +103,7 @@ class LaneSealing:
         self._stopping = False
         self._epoch_wanted = False
         self.counters = SealingCounters()
+        self._writer = LaneWriter(journal, sealer, space, self.counters)
 
     def put(self, piece: Content, handled: Moment, delay_s: float) -> None:
         """Take a piece in; it is sealed after at most `delay_s`. Never waits, never fails."""
@@ -213,16 +145,15 @@ class LaneSealing:
         while not self._stopping:
             await self._wait()
             started = time.monotonic()
-            self._due_s = started + EMPTY_FRAME_S / self._clock.rate if self._extends else float("inf")
-            if self._open.pieces or self._extends:
-                self._cut(self._clock.now())
-            sealed = await self._seal_batches()
-            distance_s = SEAL_DISTANCE_S if sealed else RETRY_S
-            if not sealed:
-                self._due_s = 0.0
-            await self._pause(started + distance_s - time.monotonic())
+            if started >= self._due_s or self._stopping:
+                self._due_s = started + EMPTY_FRAME_S / self._clock.rate if self._extends else float("inf")
+                if self._open.pieces or self._extends:
+                    self._cut(self._clock.now())
+            await self._seal_batches()
+            await self._pause(started + SEAL_DISTANCE_S - time.monotonic())
         if self._open.pieces or self._extends:
             self._cut(self._clock.now())
+        self._writer.retry_s = 0.0
         await self._seal_batches()
 
     def stop(self) -> None:
@@ -243,13 +174,17 @@ class LaneSealing:
 
     async def _wait(self) -> None:
         """Until something is due or the lane stops."""
-        while not self._stopping and (left_s := self._due_s - time.monotonic()) > 0:
+        while not self._stopping and (left_s := self._next_s() - time.monotonic()) > 0:
             self._wake.clear()
             try:
                 async with asyncio.timeout(None if left_s == float("inf") else left_s):
                     await self._wake.wait()
             except TimeoutError:
                 return
+
+    def _next_s(self) -> float:
+        """When there is something to do: a frame is due, or the disk may take again what is in memory."""
+        return min(self._due_s, self._writer.retry_s) if len(self._journal.ram) else self._due_s
 
     async def _pause(self, seconds: float) -> None:
         """Keep the distance to the next seal, shorter only when the lane stops."""
@@ -282,45 +217,49 @@ class LaneSealing:
         stepped_ms = moment.utc_ms - (moment.monotonic_ms - self._seam.monotonic_ms) - self._seam.utc_ms
         return self._from_ms if abs(stepped_ms) <= 1 else self._from_ms + stepped_ms
 
-    async def _seal_batches(self) -> bool:
-        """Seal what was cut, oldest first. False when the disk takes nothing: it stays in memory then."""
+    async def _seal_batches(self) -> None:
+        """Seal what was cut, oldest first; then let the disk take what was sealed in memory."""
         loop = asyncio.get_running_loop()
         while self._batches:
             batch = self._batches[0]
-            try:
-                frame = await loop.run_in_executor(self._executor, self._seal, batch)
-            except StorageUnavailable as error:
-                self.counters.problem = str(error)
-                return False
+            frame = await loop.run_in_executor(self._executor, self._seal, batch)
             self._batches.popleft()
             self._rows -= batch.rows
-            self.counters.problem = ""
             self.counters.frames += 1
             self.counters.readings += batch.rows
             self.counters.bytes += len(frame.data)
-            self._stored = batch.taken
-            progress, self._progress = self._progress, asyncio.Event()
-            progress.set()
-            self._on_sealed(frame)
+            self._tell([frame], batch.taken)
+        if len(self._journal.ram) and time.monotonic() >= self._writer.retry_s:
+            await loop.run_in_executor(self._executor, self._writer.recover)
+            self._tell([], self._taken_sealed)
         if self._lost:
             self._lost = False
             self._on_loss()
-        return True
+
+    def _tell(self, frames: list[SealedFrame], taken: int) -> None:
+        """In the loop: what the thread did."""
+        self._taken_sealed = taken
+        if not len(self._journal.ram):
+            self._stored = taken
+        progress, self._progress = self._progress, asyncio.Event()
+        progress.set()
+        said = self._space.said()
+        self._lost |= bool(said) or self._writer.turned
+        self._writer.turned = False
+        for frame in (*said, *frames):
+            self._on_sealed(frame)
+        while self._writer.dropped:
+            self._on_dropped(self._writer.dropped.popleft())
 
     def _seal(self, batch: _Batch) -> SealedFrame:
-        """Encode, sign, write, fsync. Runs in the lane's thread, the only one that writes to its journal."""
-        journal = self._journal
+        """Runs in the lane's thread, the only one that writes its readings."""
+        content = merge(batch.pieces, self._series_of)
         if batch.new_epoch:
-            journal.begin_epoch()
-        frame = seal_next(journal, self._sealer, merge(batch.pieces, self._sealer.series_of), batch.span)
-        started = time.perf_counter()
-        with self._space.room_for(journal, len(frame.data)):
-            journal.append(frame)
-        self.counters.fsync_ms_last = (time.perf_counter() - started) * 1000
-        return frame
+            self._journal.want_epoch()
+        return self._writer.write(content, batch.span)
 
     def _drop_what_is_too_much(self) -> None:
-        """While the disk takes nothing the oldest batches go: their spans are missing then, and nothing pretends."""
+        """While the disk does not answer the oldest batches go: their spans are missing then, nothing pretends."""
         while self._rows > ROWS_IN_MEMORY_MAX and len(self._batches) > 1:
             oldest = self._batches[1]  # the first one may be with the thread
             del self._batches[1]

@@ -15,7 +15,7 @@ from devices.frame import Content, Origin, SealedFrame, open_frame
 from devices.reading import Lane, Series
 from edge.clock import Moment
 from edge.lane_journal import LaneJournal
-from edge.sealing import Sealer, Span, seal_next
+from edge.sealer import Sealer, Span, seal_next
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 SEALER = Sealer.of("gw-1", KEY, Origin.LIVE, lambda _: Series("d", "p"))
@@ -129,10 +129,10 @@ def test_a_journal_of_another_gateway_is_refused(tmp_path: Path) -> None:
 def test_a_deleted_segment_takes_only_its_own_frames(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     frames = sealed(journal, 40)
-    segment, ends = next(iter(journal.segment_ranges()))
+    segment, runs = journal.segment_ranges()[0]
     journal.delete_segment(segment)
 
-    assert held(journal) == [frame.data for frame in frames[ends[-1][1] :]]
+    assert held(journal) == [frame.data for frame in frames[runs[-1].last_seq :]]
 
 
 STEPS = st.sampled_from(["seal", "reopen", "tear", "damage", "epoch"])
