@@ -190,8 +190,7 @@ class Profile(Section):
         if self.mqtt is not None and self.mqtt.pose is not None:
             if self.mqtt.message != "json" or self.kind != "robot":
                 yield Mistake(("mqtt", "pose"), "a pose is mapped from json messages of a robot")
-            if (self.mqtt.pose.map is None) == (self.mqtt.pose.map_id is None):
-                yield Mistake(("mqtt", "pose"), "expected either map (a path) or map_id")
+            yield from (Mistake(("mqtt", "pose"), complaint) for complaint in self.mqtt.pose.complaints())
 
     def _path_mistakes(self, mqtt: Mqtt) -> Iterable[Mistake]:
         paths: list[tuple[tuple[str | int, ...], str | None]] = [

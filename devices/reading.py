@@ -47,7 +47,7 @@ class Lane(StrEnum):
 
 
 class PoseFlag(IntFlag):
-    """What was true of the robot when it took the pose. A pose counts for coverage when `VALID` holds."""
+    """What was true of the robot when it took the pose. The upper half holds its accuracy (`devices.positions`)."""
 
     LOCALIZED = 1
     AUTOMATIC = 2  # operating mode AUTOMATIC or SEMIAUTOMATIC

@@ -11,6 +11,7 @@ from devices.messages.observation import Observation
 from devices.messages.payload import TIME_MS_MAX, parse_payload, short, stamp
 from devices.messages.pose_mapping import PoseMapping
 from devices.point import Point
+from devices.positions import accuracy_bits, gps_map, gps_origin, to_plane
 from devices.reading import PoseFlag
 from devices.states import AUTOMATIC_MODES
 from devices.units import DISCRETE, conversion
@@ -60,23 +61,41 @@ def decode_json(
     numbers |= {point.id: point.absent for point in points if point.absent is not None and point.id not in numbers}
     if place is None:
         return Observation(time_ms, numbers, texts)
-    x_m, y_m, theta_rad, map_id, is_localized = place
-    return Observation(time_ms, numbers, texts, (x_m, y_m, theta_rad, map_id, _flags(numbers, is_localized)))
+    x_m, y_m, theta_rad, map_id, known = place
+    return Observation(time_ms, numbers, texts, (x_m, y_m, theta_rad, map_id, _flags(numbers) | known))
 
 
-def _pose(message: Any, pose: PoseMapping) -> tuple[float, float, float, str, bool] | None:
-    """X and y in metres, angle in radians, map, and whether the robot knows its place; None without a position."""
+def _pose(message: Any, pose: PoseMapping) -> tuple[float, float, float, str, PoseFlag] | None:
+    """X and y in metres, angle in radians, map, and how well the robot knows its place; None without a position."""
     values = {key: _look_up(message, parse_path(path))[1] for key, path in pose.paths.items()}
-    if values["x"] is None or values["y"] is None:
+    first, second = ("x", "y") if pose.lat is None else ("lat", "lon")
+    if values[first] is None or values[second] is None:
         return None
     theta = values.get("theta")
-    x_m, y_m = _metre(values["x"], "x"), _metre(values["y"], "y")
     theta_rad = 0.0 if theta is None else _metre(theta, "theta")
-    map_id = values.get("map") if pose.map_id is None else pose.map_id
-    if not isinstance(map_id, str) or not map_id:
-        raise MessageError("map: expected the name of a map")
     localized = values.get("localized") if pose.localized is not None else True
-    return x_m, y_m, theta_rad, short(map_id, "map"), localized is True or localized == 1
+    known = PoseFlag.LOCALIZED if localized is True or localized == 1 else PoseFlag(0)
+    if pose.lat is not None:
+        x_m, y_m, map_id, accuracy = _on_earth(values)
+        return x_m, y_m, theta_rad, map_id, known | accuracy
+    named = values.get("map") if pose.map_id is None else pose.map_id
+    if not isinstance(named, str) or not named:
+        raise MessageError("map: expected the name of a map")
+    return _metre(values["x"], "x"), _metre(values["y"], "y"), theta_rad, short(named, "map"), known
+
+
+def _on_earth(values: Mapping[str, Any]) -> tuple[float, float, str, PoseFlag]:
+    """A position on WGS 84 in metres about the nearest tenth of a degree, which its map is named by."""
+    lat, lon = _metre(values["lat"], "lat"), _metre(values["lon"], "lon")
+    try:
+        map_id = gps_map(lat, lon)
+    except ValueError as error:
+        raise MessageError(str(error)) from error
+    accuracy_m = None if values["accuracy"] is None else _metre(values["accuracy"], "accuracy")
+    origin = gps_origin(map_id)
+    assert origin is not None  # noqa: S101  it was just named
+    x_m, y_m = to_plane(lat, lon, origin)
+    return float(x_m), float(y_m), map_id, PoseFlag(accuracy_bits(accuracy_m))
 
 
 def _metre(value: Any, key: str) -> float:
@@ -85,8 +104,8 @@ def _metre(value: Any, key: str) -> float:
     return float(value)
 
 
-def _flags(numbers: Mapping[str, float], is_localized: bool) -> PoseFlag:  # noqa: FBT001 - a value of the pose
-    flags = PoseFlag.LOCALIZED if is_localized else PoseFlag(0)
+def _flags(numbers: Mapping[str, float]) -> PoseFlag:
+    flags = PoseFlag(0)
     for point, flag in (("charging", PoseFlag.CHARGING), ("driving", PoseFlag.DRIVING)):
         if numbers.get(point) == 1:
             flags |= flag

@@ -153,3 +153,12 @@ def test_shares_sum_to_a_hundred(parts: dict[str, int]) -> None:
 
     assert sum(round(share * 10) for share in shares.values()) == (1000 if sum(parts.values()) else 0)
     assert all(abs(share - 100 * parts[name] / sum(parts.values())) < 0.1 + 1e-9 for name, share in shares.items())
+
+
+def test_a_robot_on_the_circle_is_at_the_point() -> None:
+    rasters = rasters_of(raster_ledger())
+    disc = Disc("point/c", "B1", 15_000, 5_000, 1_000)
+    steps = [(0, 13_000, 5_000, True), (4_000, 17_000, 5_000, True)]
+    found = stays_of(drive_of(pose_set_of(steps), 0, 2**50, rasters, SIGHT), rasters, [disc], 0, 2**50)
+
+    assert found["point/c"] == [(1_000, 3_000)]
