@@ -14,7 +14,7 @@ from cloud.facts.timelines import FAULT, SILENT, UNKNOWN, Timeline
 from cloud.indicators.asking import Asked, once
 from cloud.indicators.counted import Counted, all_equipment
 from cloud.indicators.definition import Better, Definition, IndicatorResult, Window, ratio
-from cloud.indicators.equipment import Tally, equipment_timeline, facts_window, lifetime
+from cloud.indicators.equipment import Tally
 from cloud.indicators.equipment_rates import GROUPS
 from cloud.indicators.pooling import Parts, Pooled, result_of
 
@@ -82,14 +82,14 @@ def _broken(asked: Asked, one: Counted) -> Broken:
 
 def _beginning(asked: Asked, one: Counted, seen_ms: int) -> int:
     """When a failure began that was there already at the beginning of the window."""
-    ledger, end = asked.ledger, min(seen_ms + 1, asked.now_ms)
-    life, since = lifetime(one.equipment, ledger.site), seen_ms
+    since, end = seen_ms, min(seen_ms + 1, asked.now_ms)
     for days in LOOK_BACK_DAYS:
         window = Window(seen_ms - days * _DAY_MS, end)
-        around = facts_window(window, asked.now_ms)
-        device = asked.store.timelines(ledger, *around, [one.equipment.device]).get(one.equipment.device)
-        timeline = equipment_timeline(device, life, window)
-        before = breakdowns_of(one.equipment.id, timeline, None, asked.policy.failures_apart_ms)
+        earlier = {
+            other.equipment.id: other.timeline for other in once(replace(asked, window=window), all_equipment)
+        }  # fmt: skip
+        name = one.equipment.id
+        before = breakdowns_of(name, earlier[name], None, asked.policy.failures_apart_ms) if name in earlier else []
         since = before[-1].failed_ms if before else seen_ms
         if since > window.from_ms:
             return since
