@@ -1,16 +1,18 @@
 """Ledger, live state, facts and alerts -> the JSON of the API. Pure: times are Unix ms UTC, `now_ms` is an argument."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from cloud.alerts.alert import Alert, Entry
+from cloud.alerts.duties import acknowledge_due_ms, counts, on_scene_due_ms, plan_due_ms
 from cloud.api.picture import Json, Picture
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledger_equipment import Equipment
 from cloud.facts.ledger_parking import Space
 from cloud.facts.ledger_patrol import Robot
+from cloud.facts.patrol_plan import place_on_floors
 from cloud.indicators.definition import IndicatorResult
 from cloud.live import LiveDevice, LiveSite
 from devices.instants import format_instant
@@ -144,16 +146,43 @@ def alert_json(alert: Alert, names: Mapping[str, Json]) -> Json:
         "acknowledged_at": _instant(alert.acknowledged_ms),
         "historical": alert.historical,
         "version": alert.version,
+        "latched": alert.latched,
+        "drill": alert.drill,
+        "sources": list(alert.sources),
+        "shelved_until": _instant(alert.shelved_until_ms),
+        "shelved_by": alert.shelved_by,
+        "shelf_reason": alert.shelf_reason or None,
+        "suppressed_by": alert.suppressed_by,
+        "escalated_for": alert.escalated_for or None,
+        "missed": list(alert.missed),
+        "arrived_by": alert.arrived_by,
+        "arrived_at": _instant(alert.arrived_ms),
+        "resolved_by": alert.resolved_by,
+        "resolved_at": _instant(alert.resolved_ms),
+        "cause": alert.cause or None,
+        "ticket": alert.ticket or None,
+        "runbook": alert.runbook or None,
+        **{name: _instant(due_ms) for name, due_ms in _dues(alert)},
     }
+
+
+def _dues(alert: Alert) -> Iterator[tuple[str, int | None]]:
+    """What falls due of an alert; nothing while no time runs for it."""
+    runs = counts(alert)
+    yield "acknowledge_due", acknowledge_due_ms(alert) if runs else None
+    yield "plan_due", plan_due_ms(alert) if runs else None
+    yield "on_scene_due", on_scene_due_ms(alert) if runs else None
 
 
 def entry_json(entry: Entry) -> Json:
     """One line of an alert's history."""
     return {
         "at": format_instant(entry.at_ms),
+        "recorded_at": format_instant(entry.recorded_ms),
         "kind": entry.kind,
         "actor": entry.actor or None,
         "note": entry.note or None,
+        "detail": entry.detail,
     }
 
 
@@ -200,7 +229,7 @@ def _space(space: Space, live: LiveSite, now_ms: int) -> SpaceState:
 
 def _robot(robot: Robot, ledger: Ledger, device: LiveDevice | None, now_ms: int) -> Json:
     place = device.place if device is not None else None
-    floor = ledger.floor_of_map.get(place.map_id) if place is not None else None
+    found = place_on_floors(ledger.floors, place.map_id, place.x_mm, place.y_mm) if place is not None else None
     battery = device.held.get("battery") if device is not None else None
     seen_ms = max((held.time_ms for held in device.held.values()), default=0) if device is not None else 0
     if place is not None:
@@ -208,12 +237,12 @@ def _robot(robot: Robot, ledger: Ledger, device: LiveDevice | None, now_ms: int)
     return {
         "id": robot.id,
         "name": robot.name.in_languages(),
-        "x": place.x_mm / 1000 if place else None,
-        "y": place.y_mm / 1000 if place else None,
+        "x": round(found[1], 3) if found else place.x_mm / 1000 if place else None,
+        "y": round(found[2], 3) if found else place.y_mm / 1000 if place else None,
         "heading": place.theta_mrad / 1000 if place else None,
         "battery": battery.value if battery else None,
         "state": device.robot(now_ms).value if device is not None else "unknown",
-        "floor": floor.id if floor else None,
+        "floor": found[0].id if found else None,
         "seen_at": _instant(seen_ms or None),
     }
 

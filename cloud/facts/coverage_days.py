@@ -24,7 +24,7 @@ from cloud.facts.intake import MARK_QUARTER, quarter_mark
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledger_patrol import Zone
 from cloud.facts.ledger_values import minutes_of_hours
-from cloud.facts.patrol_plan import History, Plan
+from cloud.facts.patrol_plan import INACCURATE, History, Plan
 from cloud.facts.result_marks import mark_results
 from cloud.facts.tables_patrol import patrol_nodes, visits
 from cloud.facts.visits import Stay, node_stays, pack_stays, stays_of
@@ -33,6 +33,7 @@ from devices.reading import PoseFlag
 QUARTERS_PER_STEP = 200  # bounds how long a step takes
 MAPS_COUNTED_MAX = 20  # names of unknown maps that one quarter lists; more are counted together
 COUNTED, NOT_LOCALIZED, NOT_AUTOMATIC, CHARGING = "counted", "not localized", "not automatic", "charging"
+TOO_INACCURATE = "too inaccurate"
 BEYOND, UNKNOWN_MAP, OTHER_MAPS = "outside every zone", "unknown map:", "unknown map:*"
 _cells = insert(quarter_cells)
 _REPLACE_CELLS = _cells.on_conflict_do_update(set_={"body": _cells.excluded.body})
@@ -314,6 +315,9 @@ def _counts(drive: Drive, plan: Plan, from_ms: int, to_ms: int) -> dict[str, int
         raster = plan.rasters.get(name)
         if raster is None:
             known = name in plan.ledger.floor_of_map
+            if name == INACCURATE:
+                counts[TOO_INACCURATE] += int(here.sum())
+                continue
             listed = sum(one.startswith(UNKNOWN_MAP) for one in counts) < MAPS_COUNTED_MAX
             counts[BEYOND if known else UNKNOWN_MAP + name if listed else OTHER_MAPS] += int(here.sum())
             continue

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,9 +14,11 @@ from cloud.facts.claims import QUARTER_MS
 from cloud.facts.coverage_days import pose_counts
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledgers import import_ledger
+from cloud.facts.patrol_plan import degrees_of
 from cloud.indicators.definition import IndicatorResult
 from cloud.indicators.patrol import PATROL
 from cloud.indicators.registry import compute_indicator
+from devices.positions import accuracy_bits, gps_map, to_plane
 from devices.profile import load_profiles
 from devices.records import DeviceInfo, Inventory, ProfileText, Record
 from devices.states import Connection, Mode
@@ -379,4 +382,34 @@ def test_a_site_that_nothing_was_heard_of_has_no_numbers(tmp_path: Path) -> None
     ledger = cloud.ledger(ledger_text(FLOOR, ROBOTS, "zones:", *ZONES))
 
     assert all(ask(cloud, ledger, name, BEGIN_MS + DAY_MS).value is None for name in RESULTS)
+    cloud.engine.dispose()
+
+
+def test_positions_on_earth_count_on_their_floor_unless_they_are_too_inaccurate(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    origin, about = (31.30417, 120.71236), (31.3, 120.7)
+    yard = f"floors: [{{id: yard, {NAME}, map: YARD, width_m: 40.0, height_m: 30.0, cell_m: 1.0, "
+    yard += f"gps: {{lat: {origin[0]}, lon: {origin[1]}, rotation: 30, accuracy_m: 2}}}}]"
+    ledger = cloud.ledger(ledger_text(yard, ROBOTS, "zones:", zone("all", (0, 0, 40, 30)).replace("b1", "yard")))
+    gps = ledger.floors[0].gps
+    assert gps is not None
+    steps = []
+    for second in range(20):
+        lat, lon = degrees_of(gps, 10.0 + second, 15.0)
+        x_m, y_m = to_plane(lat, lon, about)
+        steps.append((BEGIN_MS + 1000 * second, round(float(x_m) * 1000), round(float(y_m) * 1000)))
+    good, bad = 3 | accuracy_bits(0.9), 3 | accuracy_bits(3.5)
+    name = gps_map(*origin)
+    beyond = [(BEGIN_MS + 60_000, steps[0][1] - 90_000, steps[0][2])]
+    tell_walks(
+        cloud, Walk("d1", steps[:15], map_id=name, flags=good), Walk("d1", steps[15:18], map_id=name, flags=bad),
+        Walk("d1", steps[18:], map_id=name), Walk("d1", beyond, map_id=name, flags=good),
+    )  # fmt: skip
+    result = ask(cloud, ledger, "robot.coverage", BEGIN_MS + HOUR_MS)
+    counts = pose_counts(cloud.engine, cloud.facts.patrol_history(ledger), range(2**40), BEGIN_MS + HOUR_MS)
+    straight_drive = shapely.LineString([(10, 15), (24, 15)]).buffer(3.0, quad_segs=64).area
+
+    assert counts["d1"] == {"counted": 15, "too inaccurate": 5, f"unknown map:{name}": 1}
+    assert abs(result.numerator - straight_drive) <= 6  # cells of 1 m2
+    assert (result.denominator, ledger.floors[0].map) == (1200, "YARD")
     cloud.engine.dispose()
