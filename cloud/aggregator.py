@@ -22,7 +22,9 @@ from fastapi import APIRouter, Response
 
 from cloud.alerts.engine import AlertEngine
 from cloud.alerts.past import PastAlerts
+from cloud.alerts.periodic import PeriodicRules, Sources
 from cloud.alerts.store import AlertStore
+from cloud.alerts.trials import TrialRecord
 from cloud.alerts.watch import SiteWatch
 from cloud.api.app import build_api
 from cloud.api.numbers import SiteNumbers
@@ -182,7 +184,9 @@ class Aggregator:
             self.live.site(ledger.site.id).restore(newest(self.facts, ledger.site.id))
         watch = SiteWatch(store, self.keys, self.admission.identities)
         alert_store = AlertStore(self.facts)
-        self.alerts = AlertEngine(alert_store, self.live, watch, server_now_ms)
+        self.alerts = AlertEngine(alert_store, self.live, watch, server_now_ms, trials=TrialRecord(self.facts))
+        sources = Sources(store, self.live, self.history, self.integrity)
+        self.periodic_rules = PeriodicRules(self.alerts, sources, server_now_ms)
         self.past_alerts = PastAlerts(self.alerts, self.live, store, server_now_ms)
         numbers = SiteNumbers(store)
         self.pages = SitePages(numbers, self.live, self.alerts, secrets.token_hex(EPOCH_BYTES), server_now_ms)
@@ -231,6 +235,7 @@ class Aggregator:
             watching = [
                 group.create_task(self.alerts.run(), name="alerts"),
                 group.create_task(self.past_alerts.run(), name="past alerts"),
+                group.create_task(self.periodic_rules.run(), name="periodic rules"),
                 group.create_task(self.pages.run(), name="pages"),
                 group.create_task(self.deriver.run(), name="deriver"),
                 group.create_task(self.recorder.run(), name="recorder"),

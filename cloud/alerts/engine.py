@@ -63,6 +63,7 @@ class AlertEngine:
         self._events: deque[tuple[Key, Event]] = deque()
         self._tried: deque[Turn] = deque()
         self._wake = asyncio.Event()
+        self.loaded = asyncio.Event()
         self._draining = asyncio.Lock()
         live.observe(self._changed)
         live.listen(self._frames_taken)
@@ -80,6 +81,10 @@ class AlertEngine:
         known = self._views.get(site)
         return known if known is not None else self._take_view(site)
 
+    def active_of(self, site: str, rule: str) -> list[Key]:
+        """What a rule says about a site now."""
+        return [key for key in self._conditions.active_of(site) if key.rule == rule]
+
     async def load(self) -> None:
         """Take up what the last process left. Before this nothing may be evaluated."""
         await asyncio.to_thread(self._watch.refresh)
@@ -87,6 +92,8 @@ class AlertEngine:
             self._take_up(alert)
         for site in self._watch.sites():
             self._take_view(site)
+            await asyncio.sleep(0)  # a thousand sites take a while
+        self.loaded.set()
 
     async def run(self) -> None:
         """Evaluate until cancelled."""
