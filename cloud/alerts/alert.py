@@ -17,6 +17,10 @@ from devices.rules import Severity
 HOLD_MS = 10 * 60 * 1000  # a condition that comes back within this time after its end is the same alert
 SHELF_MS_MAX = 7 * 24 * 3_600_000
 CLOUD = "cloud"  # the source of what the cloud's own rules say; other sources are gateways, by id
+CAUSES = (
+    "wear", "power", "communication", "sensor", "control", "operation", "environment", "vandalism", "planned-work",
+    "false-alarm", "unknown",
+)  # fmt: skip
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 

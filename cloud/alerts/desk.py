@@ -36,14 +36,21 @@ _log = structlog.get_logger(__name__)
 
 
 class Places(Topology, Protocol):
-    """What the desk has to know of a site besides its alerts. Answers from memory, but for `roster`."""
+    """What the desk has to know of a site besides its alerts. Answers from memory, but for `refresh`."""
+
+    def is_due(self, site: str, now_ms: int) -> bool:
+        """Whether what is known of a site is too old to decide by."""
+        ...
+
+    def refresh(self, site: str, now_ms: int) -> None:
+        """Look again. Blocks. Raises StorageUnavailable."""
 
     def criticality(self, site: str, thing: str) -> str:
         """Give the class (A, B, C) of an equipment, empty for anything else."""
         ...
 
-    def roster(self, site: str, now_ms: int) -> Roster:
-        """Give everybody of a site. Blocks. Raises StorageUnavailable."""
+    def roster(self, site: str) -> Roster:
+        """Give everybody of a site."""
         ...
 
 
@@ -95,6 +102,8 @@ class AlertDesk:
         told = await self._told_of(site)
         if not told.alerts and not self._book.has_open(site) and not self._items.open_items(site):
             return
+        if self._places.is_due(site, now_ms):
+            await asyncio.to_thread(self._places.refresh, site, now_ms)
         await self._book.apply([*self._shelves_over(site, now_ms), *self._inhibited(site, now_ms)])
         await self._book.apply(list(self._overdue(site, now_ms)))
         await self._see_to_items(site, now_ms)
@@ -172,8 +181,7 @@ class AlertDesk:
         alerts = [one for one in self._book.of_site(site) if one.is_open or _may_come_back(one, told, now_ms)]
         if not alerts and not told.alerts:
             return
-        roster = await asyncio.to_thread(self._places.roster, site, now_ms)
-        flood = self.is_flooded(site)
+        roster, flood = self._places.roster(site), self.is_flooded(site)
         messages, after = decide(site, alerts, told, roster, now_ms, muted=self.muted, flood=flood)
         if messages or after != told:
             await asyncio.to_thread(self._keep, site, messages, after)

@@ -1,6 +1,7 @@
 """Alerts on disk: each as it stands, and its append-only history, in one transaction. Records, never recomputed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -24,13 +25,36 @@ class VersionMismatch(Permanent):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which alerts are wanted. An empty set asks for all; `open_only` leaves out what concerns nobody any more."""
+    """Which alerts are wanted. An empty set and None ask for all; `open_only` leaves out what concerns nobody any more.
+
+    An assignee `""` is nobody.
+    """
 
     sites: frozenset[str] = frozenset()
     conditions: frozenset[str] = frozenset()
     handlings: frozenset[str] = frozenset()
     severities: frozenset[str] = frozenset()
+    rules: frozenset[str] = frozenset()
+    things: frozenset[str] = frozenset()
+    assignees: frozenset[str] = frozenset()
+    shelved: bool | None = None
+    suppressed: bool | None = None
+    drill: bool | None = None
+    historical: bool | None = None
     open_only: bool = True
+
+
+SORTS: Mapping[str, "sa.Column[Any]"] = MappingProxyType(
+    {
+        "opened_at": alert_records.c.opened_ms,
+        "last_at": alert_records.c.last_ms,
+        "severity": alert_records.c.rank,
+        "site": alert_records.c.site,
+        "rule": alert_records.c.rule,
+        "thing": alert_records.c.thing,
+        "assignee": alert_records.c.assignee,
+    }
+)
 
 
 class AlertStore:
@@ -103,27 +127,58 @@ class AlertStore:
 
     def page(self, wanted: Filter, limit: int, before: str | None = None) -> list[Alert]:
         """Give at most `limit` alerts, newest first, older than the one named `before`."""
-        query = sa.select(alert_records.c.body).order_by(alert_records.c.id.desc()).limit(min(limit, PAGE_MAX))
-        if wanted.open_only:
-            query = query.where(
-                alert_records.c.handling != Handling.RESOLVED.value, alert_records.c.historical == sa.false()
-            )
-        choices: tuple[tuple[sa.Column[str], Collection[str]], ...] = (
-            (alert_records.c.site, wanted.sites),
-            (alert_records.c.condition, wanted.conditions),
-            (alert_records.c.handling, wanted.handlings),
-            (alert_records.c.severity, wanted.severities),
-        )
-        for column, values in choices:
-            if values:
-                query = query.where(column.in_(sorted(values)))
+        query = sa.select(alert_records.c.body).where(*_conditions(wanted))
         if before is not None:
             query = query.where(alert_records.c.id < before)
-        return self._alerts(query)
+        return self._alerts(query.order_by(alert_records.c.id.desc()).limit(min(limit, PAGE_MAX + 1)))
+
+    def ids(self, wanted: Filter, sort: Sequence[tuple[str, bool]], limit: int) -> list[str]:
+        """Give the ids of at most `limit` alerts, sorted by these names of `SORTS` (True: the greatest first)."""
+        columns = [SORTS[name].desc() if down else SORTS[name].asc() for name, down in sort]
+        query = sa.select(alert_records.c.id).where(*_conditions(wanted))
+        with asking("alerts"), reading(self._engine) as connection:
+            found = connection.execute(query.order_by(*columns, alert_records.c.id.desc()).limit(limit))
+            return list(found.scalars())
+
+    def of_ids(self, ids: Sequence[str]) -> list[Alert]:
+        """Give these alerts, at most `PAGE_MAX`, in this order."""
+        query = sa.select(alert_records.c.body).where(alert_records.c.id.in_(list(ids[:PAGE_MAX])))
+        found = {alert.id: alert for alert in self._alerts(query)}
+        return [found[name] for name in ids if name in found]
+
+    def count(self, wanted: Filter) -> int:
+        """How many alerts there are of this kind."""
+        query = sa.select(sa.func.count()).select_from(alert_records).where(*_conditions(wanted))
+        with asking("alerts"), reading(self._engine) as connection:
+            return connection.execute(query).scalar_one()
 
     def _alerts(self, query: sa.Select[Any]) -> list[Alert]:
         with asking("alerts"), reading(self._engine) as connection:
             return [_decoder.decode(body) for body in connection.execute(query).scalars()]
+
+
+def _conditions(wanted: Filter) -> Iterator["sa.ColumnElement[bool]"]:
+    columns = alert_records.c
+    if wanted.open_only:
+        yield columns.handling != Handling.RESOLVED.value
+        yield columns.historical == sa.false()
+    choices: tuple[tuple[sa.Column[str], Collection[str]], ...] = (
+        (columns.site, wanted.sites),
+        (columns.condition, wanted.conditions),
+        (columns.handling, wanted.handlings),
+        (columns.severity, wanted.severities),
+        (columns.rule, wanted.rules),
+        (columns.thing, wanted.things),
+        (columns.assignee, wanted.assignees),
+    )
+    for column, values in choices:
+        if values:
+            yield column.in_(sorted(values))
+    flags = ("shelved", "suppressed", "drill", "historical")
+    for name in flags:
+        asked = getattr(wanted, name)
+        if asked is not None:
+            yield columns[name].is_(asked)
 
 
 def _row(alert: Alert) -> dict[str, object]:

@@ -1,35 +1,31 @@
-"""Routes of alerts: list, detail, acknowledge, resolve."""
+"""Routes that show alerts: list, detail, how it stands at a site. What people do is in alert_acting_routes.py."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from cloud.alerts.alert import (
-    Alert,
-    AlreadyAcknowledged,
-    AlreadyResolved,
-    BadRequest,
-    ConditionActive,
-    Handling,
-    Machine,
-)
-from cloud.alerts.handling import Acknowledged, Resolved
-from cloud.alerts.store import PAGE_MAX, Filter, VersionMismatch
-from cloud.api import schema
-from cloud.api.asking import answer, choices, listing
+from cloud.alerts.alert import CAUSES, Alert, Handling, Machine
+from cloud.alerts.kpis import put_aside, stale
+from cloud.alerts.store import PAGE_MAX, SORTS, Filter
+from cloud.api import alert_schema, schema
+from cloud.api.asking import answer, choices, ledger_of
+from cloud.api.listings import IDS_MAX, SettledLists, is_settled, sorting
+from cloud.api.matching import etag
 from cloud.api.painting import alert_json, entry_json, thing_names
 from cloud.api.picture import Json
-from cloud.api.problems import Problem, not_found, unusable
+from cloud.api.problems import not_found
 from cloud.api.services import Services
 from devices.instants import format_instant
 from devices.rules import Severity
+from devices.words import best_language, catalogue
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": schema.ProblemBody} for status in (404, 409, 412, 422)}
-IfMatch = Annotated[str | None, Header()]
+AROUND_MS = 15 * 60_000  # of the value around the start of an alert, to either side
+AROUND_POINTS = 60
+_PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": schema.ProblemBody} for status in (404, 422)}
+Commas = Annotated[str | None, Query(max_length=2_000, description="comma: one of these")]
 
 
 class Which(StrEnum):
@@ -42,102 +38,155 @@ class Which(StrEnum):
 def alert_routes(services: Services) -> APIRouter:
     """Build the router."""
     routes = _AlertRoutes(services)
-    router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"], responses=_PROBLEMS)
+    router = APIRouter(tags=["alerts"], responses=_PROBLEMS)
     add = router.add_api_route
-    item: dict[int | str, dict[str, Any]] = {200: {"model": schema.AlertItem}}
-    add("", routes.alerts, response_model=None, responses={200: {"model": schema.Alerts}})
-    add("/{alert}", routes.alert, response_model=None, responses={200: {"model": schema.AlertDetail}})
-    add("/{alert}/acknowledgement", routes.acknowledge, methods=["POST"], response_model=None, responses=item)
-    add("/{alert}/resolution", routes.resolve, methods=["POST"], response_model=None, responses=item)
+    add("/api/v1/alerts", routes.alerts, response_model=None, responses={200: {"model": alert_schema.Alerts}})
+    causes: dict[int | str, dict[str, Any]] = {200: {"model": alert_schema.Causes}}
+    add("/api/v1/alerts/causes", routes.causes, response_model=None, responses=causes)
+    detail: dict[int | str, dict[str, Any]] = {200: {"model": alert_schema.AlertDetail}}
+    add("/api/v1/alerts/{alert}", routes.alert, response_model=None, responses=detail)
+    state: dict[int | str, dict[str, Any]] = {200: {"model": alert_schema.AlertState}}
+    add("/api/v1/sites/{site}/alert-state", routes.state, response_model=None, responses=state)
     return router
 
 
 class _AlertRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._lists = SettledLists()
 
     async def alerts(
         self,
         *,
-        site: str | None = None,
-        condition: str | None = None,
-        handling: str | None = None,
-        severity: str | None = None,
+        site: Commas = None,
+        condition: Commas = None,
+        handling: Commas = None,
+        severity: Commas = None,
+        rule: Commas = None,
+        thing: Commas = None,
+        assignee: Commas = None,
+        shelved: bool | None = None,
+        suppressed: bool | None = None,
+        drill: bool | None = None,
+        historical: bool | None = None,
         state: Which = Which.OPEN,
+        sort: Annotated[str | None, Query(max_length=200)] = None,
+        count: bool = False,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
         cursor: Annotated[str | None, Query(max_length=64)] = None,
     ) -> Response:
-        """Alerts, newest first; by default those that are open, however old. Commas mean "or"."""
+        """Alerts, newest first; by default those that are open, however old. Commas mean "or", names "and".
+
+        Sorted otherwise (`sort=-severity,opened_at`) a list is settled with its first page.
+        """
         handlings = choices("handling", handling, Handling)
+        everything = state is Which.ALL or Handling.RESOLVED.value in handlings or historical is True
         wanted = Filter(
-            sites=frozenset(part for part in (site or "").split(",") if part),
+            sites=_names(site),
             conditions=choices("condition", condition, Machine),
             handlings=handlings,
             severities=choices("severity", severity, Severity),
-            open_only=state is Which.OPEN and Handling.RESOLVED.value not in handlings,
+            rules=_names(rule),
+            things=_names(thing),
+            assignees=_names(assignee),
+            shelved=shelved,
+            suppressed=suppressed,
+            drill=drill,
+            historical=historical,
+            open_only=not everything,
         )
-        found = await asyncio.to_thread(self._services.alert_store.page, wanted, limit + 1, cursor)
-        items: list[object] = [await asyncio.to_thread(self._json, alert) for alert in found[:limit]]
-        return listing(items, found[limit - 1].id if len(found) > limit else None)
+        found, following = await self._page(wanted, sorting(sort, list(SORTS)), limit, cursor)
+        body: Json = {"items": await asyncio.to_thread(self._all_json, found), "next_cursor": following}
+        if count:
+            body["total"] = await asyncio.to_thread(self._services.alert_store.count, wanted)
+        return answer(body)
 
     async def alert(self, alert: str) -> Response:
-        """One alert and everything that happened to it."""
-        found = await self._find(alert)
-        history = await asyncio.to_thread(self._services.alert_store.history, found)
-        body = await asyncio.to_thread(self._json, found)
-        return _versioned(found, body | {"history": [entry_json(entry) for entry in history]})
-
-    async def acknowledge(self, alert: str, body: schema.AcknowledgementBody, if_match: IfMatch = None) -> Response:
-        """Say that somebody has taken notice. 409 names who was first."""
-        found, event = await self._find(alert), Acknowledged(body.actor, body.note)
-        return await self._handled(self._services.alerts.acknowledge, found, event, if_match)
-
-    async def resolve(self, alert: str, body: schema.ResolutionBody, if_match: IfMatch = None) -> Response:
-        """Say that it is dealt with, after its condition has ended."""
-        found, event = await self._find(alert), Resolved(body.actor, body.cause, body.note)
-        return await self._handled(self._services.alerts.resolve, found, event, if_match)
-
-    async def _handled(
-        self,
-        act: "Callable[[Alert, Any, int | None], Awaitable[Alert]]",
-        alert: Alert,
-        event: Acknowledged | Resolved,
-        if_match: str | None,
-    ) -> Response:
-        try:
-            after = await act(alert, event, _version(if_match))
-        except AlreadyAcknowledged as error:
-            who = {"acknowledged_by": error.actor, "acknowledged_at": format_instant(error.at_ms)}
-            raise Problem(409, "already_acknowledged", str(error), extra=who) from error
-        except AlreadyResolved as error:
-            raise Problem(409, "already_resolved", str(error)) from error
-        except ConditionActive as error:
-            raise Problem(409, "condition_active", str(error)) from error
-        except BadRequest as error:
-            raise unusable(f"/body/{error.field}", str(error), "lacking") from error
-        except VersionMismatch as error:
-            raise Problem(412, "version_mismatch", str(error)) from error
-        return _versioned(after, await asyncio.to_thread(self._json, after))
-
-    async def _find(self, alert: str) -> Alert:
+        """One alert, everything that happened to it, and the value around its start."""
         found = await asyncio.to_thread(self._services.alert_store.find, alert)
         if found is None:
             raise not_found("alert", alert)
-        return found
+        body = await asyncio.to_thread(self._detail, found)
+        return answer(body, headers={"ETag": etag(found.version)})
 
-    def _json(self, alert: Alert) -> Json:
+    async def causes(self, language: Annotated[str, Query(max_length=20)] = "en") -> Response:
+        """Causes that ship with words, for resolving an alert."""
+        words = catalogue(best_language(language))
+        items = [{"id": cause, "text": words[f"cause.{cause}"]} for cause in CAUSES]
+        return answer({"items": items, "next_cursor": None})
+
+    async def state(self, site: str) -> Response:
+        """How many alerts are open, put aside or muted, whether the site is flooded, and what chatters or is stale."""
+        await asyncio.to_thread(ledger_of, self._services, site)
+        found = self._services.alerts.book.of_site(site)
+        live = [one for one in found if one.is_open and not one.drill]
+        shelved, suppressed = put_aside(found)
+        office = self._services.office
+        body = {
+            "open": {colour.value: sum(one.severity is colour for one in live) for colour in Severity},
+            "new": sum(one.handling is Handling.NEW for one in live),
+            "shelved": shelved,
+            "suppressed": suppressed,
+            "flood": office is not None and office.desk.is_flooded(site),
+            "chattering": office.desk.chattering(site) if office is not None else [],
+            "stale": [one.id for one in stale(found, self._services.now())],
+        }
+        return answer(body)
+
+    async def _page(
+        self, wanted: Filter, sort: list[tuple[str, bool]], limit: int, cursor: str | None
+    ) -> tuple[list[Alert], str | None]:
+        store = self._services.alert_store
+        if sort and cursor is None:
+            cursor = self._lists.settle(await asyncio.to_thread(store.ids, wanted, sort, IDS_MAX))
+        if cursor is not None and is_settled(cursor):
+            ids, following = self._lists.page(cursor, limit)
+            return await asyncio.to_thread(store.of_ids, ids), following
+        found = await asyncio.to_thread(store.page, wanted, limit + 1, cursor)
+        return found[:limit], found[limit - 1].id if len(found) > limit else None
+
+    def _all_json(self, alerts: list[Alert]) -> list[Json]:
+        names = {site: names_of(self._services, site) for site in {alert.key.site for alert in alerts}}
+        return [shown_alert(self._services, alert, names[alert.key.site]) for alert in alerts]
+
+    def _detail(self, alert: Alert) -> Json:
+        history = self._services.alert_store.history(alert)
+        body = shown_alert(self._services, alert, names_of(self._services, alert.key.site))
+        return body | {"history": [entry_json(entry) for entry in history], "around": self._around(alert)}
+
+    def _around(self, alert: Alert) -> Json | None:
+        """The value that stands for the device, a quarter of an hour before and after the start."""
         ledger = self._services.numbers.ledger(alert.key.site)
-        return alert_json(alert, thing_names(ledger) if ledger is not None else {})
+        devices: dict[str, str] = {}
+        if ledger is not None:
+            devices = {one.id: one.device for one in ledger.equipment} | {one.id: one.device for one in ledger.robots}
+        named = devices.get(alert.key.thing, alert.key.thing)
+        device = self._services.live.site(alert.key.site).devices.get(named)
+        profile = device.profile if device is not None else None
+        points = profile.points if profile is not None else ()
+        point = alert.parameters.get("point") or next((one for one in points if profile and profile.unit_of(one)), None)
+        if point is None:
+            return None
+        span = alert.opened_ms - AROUND_MS, alert.opened_ms + AROUND_MS
+        chart = self._services.history.series(alert.key.site, named, point, *span, points=AROUND_POINTS)
+        items = [
+            [format_instant(one.from_ms), one.minimum, one.average, one.maximum, one.count] for one in chart.buckets
+        ]
+        unit = profile.unit_of(point) if profile is not None and point in profile.points else None
+        return {"device": named, "point": point, "unit": unit, "items": items}
 
 
-def _version(if_match: str | None) -> int | None:
-    if if_match is None or if_match.strip() == "*":
-        return None
-    text = if_match.strip().strip('"')
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise unusable("/header/if-match", 'expected the ETag of the alert, like "3"', "bad_etag")
-    return int(text)
+def names_of(services: Services, site: str) -> dict[str, Json]:
+    """Names of the things of a site by id; none where it has no ledger. Blocks."""
+    ledger = services.numbers.ledger(site)
+    return thing_names(ledger) if ledger is not None else {}
 
 
-def _versioned(alert: Alert, body: Json) -> Response:
-    return answer(body, headers={"ETag": f'"{alert.version}"'})
+def shown_alert(services: Services, alert: Alert, names: dict[str, Json]) -> Json:
+    """An alert as the routes show it: with how much is told with it."""
+    muted = services.office.desk.muted(alert) if services.office is not None and alert.is_open else 0
+    return alert_json(alert, names) | {"muted": muted}
+
+
+def _names(text: str | None) -> frozenset[str]:
+    return frozenset(part for part in (text or "").split(",") if part)

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
+from cloud.api.alert_acting_routes import alert_acting_routes
 from cloud.api.alert_routes import alert_routes
 from cloud.api.gateway_routes import gateway_routes
 from cloud.api.problems import RequestGuard, install_problems
@@ -26,7 +27,13 @@ def build_api(services: Services, *more: APIRouter) -> FastAPI:
         docs_url=None,  # they load from a CDN
         redoc_url=None,
     )
-    for router in (site_routes(services), alert_routes(services), gateway_routes(services), *more):
+    for router in (
+        site_routes(services),
+        alert_routes(services),
+        alert_acting_routes(services),
+        gateway_routes(services),
+        *more,
+    ):
         app.include_router(router)
     install_problems(app)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL)

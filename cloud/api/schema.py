@@ -128,21 +128,25 @@ class AlertItem(BaseModel):
     acknowledged_at: Time | None
     historical: bool
     version: int
-
-
-class HistoryItem(BaseModel):
-    """One change of an alert."""
-
-    at: Time
-    kind: str
-    actor: str | None
-    note: str | None
-
-
-class AlertDetail(AlertItem):
-    """An alert and its history."""
-
-    history: list[HistoryItem]
+    latched: bool
+    drill: bool
+    sources: list[str]
+    shelved_until: Time | None
+    shelved_by: str | None
+    shelf_reason: str | None
+    suppressed_by: str | None
+    escalated_for: str | None
+    missed: list[str]
+    arrived_by: str | None
+    arrived_at: Time | None
+    resolved_by: str | None
+    resolved_at: Time | None
+    cause: str | None
+    ticket: str | None
+    runbook: str | None
+    acknowledge_due: Time | None
+    plan_due: Time | None
+    on_scene_due: Time | None
 
 
 class LaneItem(BaseModel):
@@ -223,30 +227,8 @@ class EquipmentList(BaseModel):
     next_cursor: str | None
 
 
-class Alerts(BaseModel):
-    """A page of alerts."""
-
-    items: list[AlertItem]
-    next_cursor: str | None
-
-
 class Gateways(BaseModel):
     """A page of gateways."""
 
     items: list[GatewayItem]
     next_cursor: str | None
-
-
-class AcknowledgementBody(BaseModel):
-    """Who takes notice."""
-
-    actor: str = Field(min_length=1, max_length=100)
-    note: str = Field(default="", max_length=2_000)
-
-
-class ResolutionBody(BaseModel):
-    """Who says that it is dealt with, and what it was."""
-
-    actor: str = Field(min_length=1, max_length=100)
-    cause: str = Field(default="", max_length=200)
-    note: str = Field(default="", max_length=2_000)

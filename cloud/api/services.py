@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cloud.alerts.engine import AlertEngine
+from cloud.alerts.office import Office
 from cloud.alerts.store import AlertStore
 from cloud.api.pages import FactsView, SitePages
 from cloud.facts.ledger import Ledger
@@ -63,3 +64,4 @@ class Services:
     gateways: GatewayKeys
     identities: Identities
     version: str = "0"
+    office: Office | None = None  # without it alerts can be handled, but nothing falls due and no key is remembered

@@ -37,6 +37,7 @@ class Equipment(Section):
     position: PointM | None = None
     calendar: Id | None = None  # its required hours; else those of its class, of the site, or always
     redundancy: Id | None = None  # the group in which it stands for others, and others for it
+    fed_by: Id | None = None  # the panel without which it does not work: alerts are told with the panel's
     person: str | None = Field(default=None, min_length=1, max_length=100)
     post: str | None = Field(default=None, min_length=1, max_length=100)
     duty: str | None = Field(default=None, min_length=1, max_length=1_000)
@@ -66,6 +67,8 @@ def equipment_mistakes(equipment: Sequence[Equipment]) -> Iterable[Mistake]:
             yield Mistake(("equipment", index, "moved_to"), "has not been retired here")
         if one.replaces == one.id or (one.replaces is not None and one.replaces not in names):
             yield Mistake(("equipment", index, "replaces"), f"there is no other equipment {one.replaces!r}")
+        if one.fed_by == one.id or (one.fed_by is not None and one.fed_by not in names):
+            yield Mistake(("equipment", index, "fed_by"), f"there is no other equipment {one.fed_by!r}")
         if one.device == NO_DEVICE:
             if one.inspection_days is None:
                 yield Mistake(("equipment", index), "needs a device, or inspection_days")
