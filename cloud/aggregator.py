@@ -27,11 +27,13 @@ from cloud.alerts.store import AlertStore
 from cloud.alerts.trials import TrialRecord
 from cloud.alerts.watch import SiteWatch
 from cloud.api.app import build_api
+from cloud.api.ledger_routes import ledger_routes
 from cloud.api.numbers import SiteNumbers
 from cloud.api.pages import SitePages
 from cloud.api.services import Services
 from cloud.facts.database import open_database
 from cloud.facts.deriving import Deriver
+from cloud.facts.desk import Desk
 from cloud.facts.newest import newest
 from cloud.facts.parked import Releases
 from cloud.facts.progress import forget_facts, losses_known
@@ -203,7 +205,8 @@ class Aggregator:
             version=software_version(),
         )
         uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
-        self.app = build_api(self.services, uplink, _health_route(), static_routes())
+        entering = ledger_routes(Desk(store), server_now_ms)
+        self.app = build_api(self.services, uplink, entering, _health_route(), static_routes())
 
     def _account_for_losses(self, _: str, frames: Sequence[Frame], __: int) -> None:
         for frame in frames:
