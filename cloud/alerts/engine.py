@@ -18,7 +18,7 @@ from cloud.alerts.checks import Check, DevicePlan, Planner
 from cloud.alerts.handling import Acknowledged, Resolved
 from cloud.alerts.lifecycle import Cleared, Event, Passed
 from cloud.alerts.silences import Lookout, Lookouts
-from cloud.alerts.store import AlertStore
+from cloud.alerts.store import AlertStore, VersionMismatch
 from cloud.alerts.trials import TrialRecord
 from cloud.alerts.turns import Conditions, Seen, Turn, events_of, passed, runs_of
 from cloud.alerts.view import SiteView, Watch
@@ -253,11 +253,7 @@ class AlertEngine:
             self._sort_turns()
             while self._events:
                 run = next(runs_of(self._events, RUN_MAX))
-                over = [event for _, event in run if isinstance(event, Passed)]
-                if over:
-                    await self.book.record_all(over)
-                else:
-                    await self.book.apply(run)
+                await self._store_run(run)
                 for _ in run:
                     self._events.popleft()
                 self._sort_turns()
@@ -267,6 +263,20 @@ class AlertEngine:
                     await asyncio.to_thread(self._trials.note, tried, self._now())
                 for _ in tried:
                     self._tried.popleft()
+
+    async def _store_run(self, run: Sequence[tuple[Key, Event]]) -> None:
+        over = [event for _, event in run if isinstance(event, Passed)]
+        if over:
+            await self.book.record_all(over)
+            return
+        try:
+            await self.book.apply(run)
+        except VersionMismatch:
+            if len(run) > 1:
+                for one in run:
+                    await self._store_run([one])
+            else:  # its alert is in the record as one of the past already: a second one would be the same
+                _log.warning("alert is in the record already", key=run[0][0], event=type(run[0][1]).__name__)
 
     def _sort_turns(self) -> None:
         """What rules on trial say is written down apart."""
