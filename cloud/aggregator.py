@@ -21,6 +21,7 @@ import uvicorn
 from fastapi import APIRouter, Response
 
 from cloud.alerts.engine import AlertEngine
+from cloud.alerts.office import open_office
 from cloud.alerts.past import PastAlerts
 from cloud.alerts.periodic import PeriodicRules, Sources
 from cloud.alerts.store import AlertStore
@@ -124,6 +125,11 @@ class Places:
         return self.root / "influx-position.json"
 
     @property
+    def attachments(self) -> Path:
+        """Files that people sent as evidence."""
+        return self.root / "attachments"
+
+    @property
     def history(self) -> Path:
         """The embedded history."""
         return self.root / "history"
@@ -190,6 +196,7 @@ class Aggregator:
         sources = Sources(store, self.live, self.history, self.integrity)
         self.periodic_rules = PeriodicRules(self.alerts, sources, server_now_ms)
         self.past_alerts = PastAlerts(self.alerts, self.live, store, server_now_ms)
+        self.office = open_office(store, self.live, self.alerts.book, places.attachments, server_now_ms)
         numbers = SiteNumbers(store)
         self.pages = SitePages(numbers, self.live, self.alerts, secrets.token_hex(EPOCH_BYTES), server_now_ms)
         self.services = Services(
@@ -203,6 +210,7 @@ class Aggregator:
             gateways=self.keys,
             identities=self.admission.identities,
             version=software_version(),
+            office=self.office,
         )
         uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
         entering = ledger_routes(Desk(store), server_now_ms)
@@ -238,6 +246,7 @@ class Aggregator:
             watching = [
                 group.create_task(self.alerts.run(), name="alerts"),
                 group.create_task(self.past_alerts.run(), name="past alerts"),
+                group.create_task(self.office.desk.run(), name="alert desk"),
                 group.create_task(self.periodic_rules.run(), name="periodic rules"),
                 group.create_task(self.pages.run(), name="pages"),
                 group.create_task(self.deriver.run(), name="deriver"),
