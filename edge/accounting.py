@@ -43,15 +43,14 @@ class Accounts:
         for lane in Lane:
             for epoch, last in self._existed(lane).items():
                 self._say_again(lane, epoch)
-                self._add_missing(lane, epoch, (1, last), LossReason.DELETED_AFTER_RECEIPT)
+                told = (1, min(last, self.receipts.told_to(lane, epoch)))
+                self._add_missing(lane, epoch, told, LossReason.DELETED_AFTER_RECEIPT)
         return self.losses.unsaid
 
-    def add_damaged(self, lane: Lane, epoch: bytes, seq: int) -> bool:
-        """A frame that is held cannot be read; False when that is known."""
-        if seq in self.losses.covered(lane, epoch):
-            return False
-        self.losses.add([unreadable(lane, epoch, (seq, seq), self._time_near(lane, epoch, seq))])
-        return True
+    def add_damaged(self, lane: Lane, epoch: bytes, seq: int) -> None:
+        """A frame that is held cannot be read."""
+        if seq not in self.losses.covered(lane, epoch):
+            self.losses.add([unreadable(lane, epoch, (seq, seq), self._time_near(lane, epoch, seq + 1))])
 
     def add_frames(self, frames: Sequence[SealedFrame], reason: LossReason) -> None:
         """Frames of one lane and epoch, one after the other, that were let go."""

@@ -16,6 +16,7 @@ from devices.known_profiles import known_profiles
 from devices.point import Duration, Id
 from devices.profile import LoadedProfile
 from devices.reading import Series
+from edge.journal_settings import JournalSettings
 
 DEVICES_MAX = 10_000
 TOPIC_BYTES_MAX = 65_535  # MQTT 3.1.1, 1.5.3
@@ -117,6 +118,7 @@ class SiteConfig(Section):
     data_dir: str = "edge-data"
     profiles: Annotated[Path, AfterValidator(_beside_the_document)] | None = None
     connections: tuple[Connection, ...] = Field(max_length=1_000)
+    journal: JournalSettings = JournalSettings()
 
     def mistakes(self) -> Iterable[Mistake]:
         """What single values cannot show."""

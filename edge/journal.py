@@ -22,6 +22,7 @@ from devices.segments import SEGMENT_BYTES
 from edge.accounting import Accounts
 from edge.clock import Clock, Moment
 from edge.folder_lock import FolderLock
+from edge.journal_settings import JOURNAL_BYTES_MAX
 from edge.kept import Columns, Kept
 from edge.lane_journal import LaneJournal
 from edge.losses import LossBook
@@ -32,7 +33,6 @@ from edge.sealing import Extra, LaneSealing
 from edge.series import SeriesTable
 from edge.space import JournalSpace, SpaceLimits
 
-JOURNAL_BYTES_MAX = 2 * 1024**3  # about three days of a busy site, on the smallest disk worth buying
 SEGMENTS_MIN = 64  # the bound is kept by whole segments: smaller ones for a small journal
 SEGMENT_BYTES_MIN = 64 * 1024
 URGENT_DELAY_S = 0.0
@@ -195,9 +195,8 @@ class Journal:
             self.sealing[Lane.EVENTS].hurry()
 
     def lose(self, lane: Lane, epoch: bytes, seq: int) -> None:
-        """A frame on disk cannot be read any more: it gets a loss record."""
-        if self.accounts.add_damaged(lane, epoch, seq):
-            self.sealing[Lane.EVENTS].hurry()
+        """A frame on disk cannot be read any more: the next events frame says so. May be called from any thread."""
+        self.accounts.add_damaged(lane, epoch, seq)
 
     def _dropped(self, dropped: Dropped) -> None:
         self.accounts.add_frames(dropped.frames, LossReason.MEMORY)

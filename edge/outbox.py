@@ -35,6 +35,14 @@ class Journals(Protocol):
         """Leave the present epoch: the cloud knows other frames of it."""
         ...
 
+    def compare(self) -> None:
+        """The cloud told all that it holds: say what neither it nor the journal has."""
+        ...
+
+    def lose(self, lane: Lane, epoch: bytes, seq: int) -> None:
+        """Say that a frame cannot be read any more. From any thread."""
+        ...
+
 
 class FrameName(NamedTuple):
     """What a frame of this gateway is called."""
@@ -123,6 +131,7 @@ class Outbox:
                 self._planned_to[lane, epoch] = last
                 for low, high in receipts.of(lane, epoch).missing(first, last):
                     self._plan.append(_Range(lane, epoch, low, high))
+        self._journal.compare()
         self._open = True
         self.changed.set()
 
@@ -245,6 +254,7 @@ class Outbox:
         except KeyError:
             if journal.holds(name.epoch, name.seq):
                 self.alarms.unreadable += 1
+                self._journal.lose(name.lane, name.epoch, name.seq)
                 self._alarm(f"{name} cannot be read any more")
         except StorageUnavailable as error:
             self.alarms.unreadable += 1

@@ -63,18 +63,17 @@ class RamBuffer:
             self._previous = PreviousEpoch(epoch, last_seq, last_hash) if epoch and last_seq else None
 
     def append(self, frame: SealedFrame, confirmed: Callable[[int], bool]) -> Dropped:
-        """Keep a frame; for want of room confirmed ones go first, then the oldest. The newest always stays."""
+        """Keep a frame; for want of room the oldest go, told of unless they are confirmed. The newest stays."""
         dropped: list[SealedFrame] = []
         with self._lock:
             self._frames[frame.header.seq] = frame
             self._bytes += len(frame.data)
             self.next_seq = frame.header.seq + 1
             self.last_hash = frame.hash
-            if self._bytes > self._bytes_max:
-                self._forget([seq for seq in self._frames if confirmed(seq)])
             while self._bytes > self._bytes_max and len(self._frames) > 1:
                 oldest = next(iter(self._frames))
-                dropped.append(self._frames[oldest])
+                if not confirmed(oldest):
+                    dropped.append(self._frames[oldest])
                 self._forget([oldest])
         return Dropped(dropped)
 

@@ -19,6 +19,7 @@ from devices.sequences import SeqRanges
 
 GAPS_LISTED = 100  # a Receipt lists at most this many gaps; above the last of them nothing is known
 RANGES_KEPT = GAPS_LISTED + 1  # of an epoch in the file
+SEQ_MAX = 2**63 - 1
 CURSOR_FORMAT = 2  # 1 had only the contiguous ends
 
 
@@ -39,6 +40,7 @@ class Receipts:
         self._disk = disk
         self._known: dict[tuple[Lane, bytes], SeqRanges] = {}
         self._ever: dict[tuple[Lane, bytes], int] = {}  # the highest ever confirmed, also by a log that forgot it
+        self._told_to: dict[tuple[Lane, bytes], int] = {}
         self._lock = threading.Lock()  # guards what is known
         self._writing = threading.Lock()
         self._saved: Cursor | None = None
@@ -97,12 +99,18 @@ class Receipts:
         with self._lock:
             return {epoch: last for (one, epoch), last in self._ever.items() if one is lane and last}
 
+    def told_to(self, lane: Lane, epoch: bytes) -> int:
+        """Up to where the cloud's last complete answer says what it lacks: it lists a bounded number of gaps."""
+        with self._lock:
+            return self._told_to.get((lane, epoch), SEQ_MAX)
+
     def replace(self, log_id: str, states: tuple[LaneState, ...]) -> None:
         """Forget everything and believe the cloud's complete answer: it may have been restored from a backup."""
         known = SeqRangesByEpoch()
         for state in states:
             known.take(state)
         with self._lock:
+            self._told_to = known.told_to
             self.log_id = log_id
             self.told = True
             self._known = known.ranges
@@ -131,6 +139,7 @@ class SeqRangesByEpoch:
 
     def __init__(self) -> None:
         self.ranges: dict[tuple[Lane, bytes], SeqRanges] = {}
+        self.told_to: dict[tuple[Lane, bytes], int] = {}
 
     def take(self, state: LaneState) -> None:
         """Add one epoch. Raises ValueError when its name makes no sense."""
@@ -142,3 +151,5 @@ class SeqRangesByEpoch:
             first = max(first, high + 1)
         if len(state.gaps) < GAPS_LISTED:
             ranges.add(first, state.highest_seq)
+        else:
+            self.told_to[state.lane, bytes.fromhex(state.epoch)] = state.gaps[-1][1]
