@@ -17,6 +17,8 @@ from devices.records import ClockFix
 
 TRUSTED_UNCERTAINTY_MS_MAX = 2_000  # an answer that took longer than twice this says too little
 STEP_MS = 2_000  # a larger disagreement is a step, a smaller one is slewed away
+AGREES_MS = 500  # an untrusted clock that is found to be no further off is left alone
+FIXES_MAX = 32  # repeated in keyframes; a clock that steps more often than that in one boot is not worth more
 SLEW_PPM = 500
 RUN_BYTES = 8
 NTP_UNCERTAINTY_MS = 1_000  # what is claimed when the kernel says synchronised but not how well
@@ -139,6 +141,12 @@ class Clock:
         self._last_utc_ms = utc_ms
         return Moment(utc_ms, monotonic_ms, self._run, self._trusted, self._uncertainty_ms)
 
+    def calendar_ms(self) -> int | None:
+        """What the dates of certificates are checked by: real time where it is known, None before it is trusted."""
+        if self._replaying:
+            return self.server_now_ms()
+        return self.now().utc_ms if self._trusted else None
+
     def server_now_ms(self) -> int:
         """Server time as far as known, for tokens: what the cloud's own clock shows, never scaled."""
         return self._sources.monotonic_ms() + self._server_offset_ms
@@ -157,7 +165,7 @@ class Clock:
         if not self._trusted:
             self._trust(estimate_ms, uncertainty_ms, "cloud")
         elif self._source == "cloud" and self._server_disagrees_ms:
-            self._step_to(estimate_ms, uncertainty_ms)
+            self._end_run(self.now(), estimate_ms, uncertainty_ms, "cloud")
 
     def check(self) -> None:
         """Compare with the system clock: slew a small difference away, step over a large one."""
@@ -174,8 +182,7 @@ class Clock:
             return
         difference_ms = wall_ms - (monotonic_ms + self._offset_ms)
         if abs(difference_ms) > STEP_MS:
-            self._source = "ntp"
-            self._step_to(wall_ms, uncertainty_ms)
+            self._end_run(self.now(), wall_ms, uncertainty_ms, "ntp")
             return
         slew_ms = elapsed_ms * SLEW_PPM / 1_000_000
         self._offset_ms += max(-slew_ms, min(slew_ms, difference_ms))
@@ -193,17 +200,22 @@ class Clock:
     def _trust(self, utc_ms: int, uncertainty_ms: int, source: str) -> None:
         """End an untrusted run: what time it really was in it is now known.
 
-        A clock that was right within the step limit is left alone: its spans stay without a seam.
+        A clock that was nearly right is left alone: its spans stay without a seam.
         """
         now = self.now()
         difference_ms = abs(utc_ms - now.utc_ms)
-        if difference_ms <= STEP_MS:
+        if difference_ms <= AGREES_MS:
             utc_ms, uncertainty_ms = now.utc_ms, max(uncertainty_ms, difference_ms)
-        self.fixes = (*self.fixes, ClockFix(now.run, now.monotonic_ms, utc_ms, uncertainty_ms, source))
-        self._source = source
-        self._step_to(utc_ms, uncertainty_ms)
+        self._end_run(now, utc_ms, uncertainty_ms, source)
 
-    def _step_to(self, utc_ms: int, uncertainty_ms: int) -> None:
-        self._offset_ms = float(utc_ms - self._monotonic_ms())
+    def _end_run(self, now: Moment, utc_ms: int, uncertainty_ms: int, source: str) -> None:
+        """Begin a new run, in which it is `utc_ms` now, and keep what that says of the times of the old one.
+
+        A trusted run may have been wrong, too: what it sealed ahead of its time is parked until its fix comes.
+        """
+        fix = ClockFix(now.run, now.monotonic_ms, utc_ms, uncertainty_ms, source, now.utc_ms)
+        self.fixes = (*self.fixes, fix)[-FIXES_MAX:]
+        self._source = source
+        self._offset_ms = float(utc_ms - now.monotonic_ms)
         self._server_disagrees_ms = 0
         self._begin_run(trusted=True, uncertainty_ms=uncertainty_ms)

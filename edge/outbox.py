@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from devices.batches import LENGTH_BYTES
-from devices.errors import StorageUnavailable
-from devices.frame import SealedFrame
+from devices.errors import FrameError, StorageUnavailable
+from devices.frame import SealedFrame, decode_frame
 from devices.reading import Lane
-from devices.receipt import FrameResult, Receipt, Status
+from devices.receipt import FrameResult, LaneState, Receipt, Status
 from edge.lane_journal import LaneJournal
-from edge.receipts import Receipts
+from edge.receipts import GAPS_LISTED, Receipts
 
 LIVE_FRAMES_MAX = 512  # kept in memory while a request is under way; older ones are read from disk again
+QUARANTINE_MAX = 10_000  # beyond it refused frames are sent again at every comparison, which is only waste
 RETRIES_MAX = 3  # of a frame that the cloud finds damaged although the own copy is whole
 
 
@@ -90,6 +91,9 @@ class Outbox:
         self._plan: deque[_Range] = deque()
         self._planned_to: dict[tuple[Lane, bytes], int] = {}  # the newest frame that a connect found in the journal
         self._retries: dict[FrameName, int] = {}
+        self._quarantine: set[FrameName] = set()  # not sent again until the next connect
+        self._under_way: set[FrameName] = set()  # taken, and neither settled nor given back
+        self.partly_planned = False  # whether the cloud lacks more than it could list: ask again when this is sent
         self.changed = asyncio.Event()
         self.alarms = Alarms()
 
@@ -118,19 +122,30 @@ class Outbox:
 
     def connect(self, receipt: Receipt) -> None:
         """Plan what the cloud lacks and the journal holds. Raises ValueError when the Receipt makes no sense."""
+        self._retries.clear()
+        self._quarantine.clear()
+        self._under_way.clear()
+        self.compare(receipt)
+
+    def compare(self, receipt: Receipt) -> None:
+        """As `connect`, within a session: what is in quarantine or under way is not sent again."""
         receipts = self._journal.receipts
         first_answer = not receipts.told
         receipts.replace(receipt.log_id, receipt.lanes)
-        self._retries.clear()
         self._plan.clear()
         self._planned_to.clear()
+        listed_to = _listed_to(receipt.lanes)
+        self.partly_planned = False
         for lane in Lane:
             journal = self._journal.lane(lane)
             self._leave_epoch_if_behind(lane, journal, first_answer=first_answer)
             for epoch, first, last in journal.ranges():
                 self._planned_to[lane, epoch] = last
+                limit = listed_to.get((lane, epoch), last)
                 for low, high in receipts.of(lane, epoch).missing(first, last):
-                    self._plan.append(_Range(lane, epoch, low, high))
+                    self.partly_planned |= high > limit
+                    if low <= limit:
+                        self._plan.append(_Range(lane, epoch, low, min(high, limit)))
         self._journal.compare()
         self._open = True
         self.changed.set()
@@ -152,19 +167,23 @@ class Outbox:
                 break
             parcels.append(parcel)
         taken = {parcel.name for parcel in parcels}
+        self._under_way |= taken
         self._live = deque(parcel for parcel in self._live if parcel.name not in taken)
         return parcels
 
     def next_backlog(self, frames_max: int) -> list[FrameName]:
         """The oldest frames that wait; they count as taken. Read them with `read`, beside the loop."""
         names: list[FrameName] = []
+        elsewhere = self._quarantine | self._under_way | {parcel.name for parcel in self._live}
         while self._plan and len(names) < frames_max:
             part = self._plan[0]
             last = min(part.last, part.first + frames_max - len(names) - 1)
-            names += [FrameName(part.lane, part.epoch, seq) for seq in range(part.first, last + 1)]
+            found = (FrameName(part.lane, part.epoch, seq) for seq in range(part.first, last + 1))
+            names += [name for name in found if name not in elsewhere]
             part.first = last + 1
             if part.first > part.last:
                 self._plan.popleft()
+        self._under_way.update(names)
         return names
 
     def read(self, names: Sequence[FrameName], bytes_max: int) -> list[Parcel]:
@@ -187,6 +206,7 @@ class Outbox:
             name = parcel.name
             if result.lane and (result.lane, result.epoch, result.seq) != (name.lane, name.epoch.hex(), name.seq):
                 raise ValueError(f"the answer speaks of {result.lane} {result.epoch}/{result.seq}")
+            self._under_way.discard(name)
             self._settle(name, result)
         for state in receipt.lanes:
             self._journal.receipts.add(state.lane, bytes.fromhex(state.epoch), 1, state.contiguous_seq)
@@ -194,6 +214,7 @@ class Outbox:
 
     def give_back(self, names: Sequence[FrameName]) -> None:
         """Plan frames again, before everything else: their request was turned away or had no room for them."""
+        self._under_way.difference_update(names)
         for name in reversed(names):
             first = self._plan[0] if self._plan else None
             if first is not None and (first.lane, first.epoch, first.first) == (name.lane, name.epoch, name.seq + 1):
@@ -201,6 +222,17 @@ class Outbox:
             else:
                 self._plan.appendleft(_Range(name.lane, name.epoch, name.seq, name.seq))
         self.changed.set()
+
+    def refuse(self, name: FrameName, reason: str) -> None:
+        """The cloud will not take this frame: it is kept here and not sent again until the next connect."""
+        self.alarms.refused += 1
+        self._under_way.discard(name)
+        self._set_apart(name, f"the cloud refused {name}: {reason}")
+
+    def _set_apart(self, name: FrameName, reason: str) -> None:
+        if len(self._quarantine) < QUARANTINE_MAX:
+            self._quarantine.add(name)
+        self._alarm(reason)
 
     def _plan_no_more(self, name: FrameName) -> bool:
         """Take the newest frame of the backlog out of it; False when it is not there any more."""
@@ -238,19 +270,24 @@ class Outbox:
             if epoch == self._journal.lane(lane).epoch:
                 self._journal.begin_epoch(lane)
         elif result.status is Status.REFUSED:
-            self.alarms.refused += 1
-            self._alarm(f"the cloud refused {name}: {result.reason}")
+            self.refuse(name, result.reason)
         elif result.status is Status.RETRY:
             self._retries[name] = self._retries.get(name, 0) + 1
             if self._retries[name] <= RETRIES_MAX:
                 self.give_back([name])  # read from disk again, checked by its CRC
             else:
-                self._alarm(f"the cloud finds {name} damaged: {result.reason}")
+                self._set_apart(name, f"the cloud finds {name} damaged: {result.reason}")
 
     def _read(self, name: FrameName) -> Parcel | None:
         journal = self._journal.lane(name.lane)
         try:
-            return Parcel(name, journal.read(name.epoch, name.seq))
+            data = journal.read(name.epoch, name.seq)
+            if name in self._retries:  # the cloud found it damaged: is the own copy whole?
+                decode_frame(data)
+            return Parcel(name, data)
+        except FrameError as error:
+            self.alarms.unreadable += 1
+            self._set_apart(name, f"{name} is damaged here, too: {error}")
         except KeyError:
             if journal.holds(name.epoch, name.seq):
                 self.alarms.unreadable += 1
@@ -270,3 +307,9 @@ class Outbox:
 
     def _alarm(self, text: str) -> None:
         self.alarms.last = text
+
+
+def _listed_to(states: Sequence[LaneState]) -> dict[tuple[Lane, bytes], int]:
+    """Epochs with more gaps than a Receipt lists, and up to where it lists them."""
+    full = [state for state in states if len(state.gaps) >= GAPS_LISTED]
+    return {(state.lane, bytes.fromhex(state.epoch)): state.gaps[-1][1] for state in full}

@@ -5,7 +5,6 @@ written to a socket; what was under way when a connection broke is sent again an
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -15,8 +14,9 @@ import structlog
 from devices.batches import REQUEST_BYTES_MAX, REQUEST_FRAMES_MAX
 from devices.errors import GatehouseError, LinkDown, Refused
 from edge.backoff import CAP_S, Backoff
+from edge.bandwidth import Bandwidth
 from edge.clock import Clock
-from edge.cloud_client import Busy, CloudClient, Unreachable
+from edge.cloud_client import Busy, CloudClient, NotTaken, Unreachable, Untrusted
 from edge.journal import Journal
 from edge.outbox import FrameName, Outbox, Parcel
 
@@ -25,6 +25,7 @@ RECEIPT_INTERVAL_S = 600.0
 DEPTH_MAX = 4  # backlog requests in flight while no live frame waits
 DEPTH_GROWS_AFTER_S = 10.0
 PROBE_INTERVAL_S = 1.0
+SPREAD_S = 1.0  # over which gateways that wake up together connect: a site's power or the cloud came back
 TOO_MANY_PAUSE_S = 1.0  # after a 429 that names no time
 BACKLOG_BYTES_FIRST = 64 * 1024
 BACKLOG_BYTES_MIN = 16 * 1024
@@ -46,8 +47,15 @@ class UplinkState:
 class Uplink:
     """Run `run` as a task; cancel it to end. `drained` waits for what is still under way."""
 
-    def __init__(self, journal: Journal, client: CloudClient, clock: Clock, rng: Random) -> None:
+    def __init__(
+        self, journal: Journal, client: CloudClient, clock: Clock, rng: Random,
+        bandwidth_bytes_s: int | None = None, *, spread_s: float = SPREAD_S,
+    ) -> None:  # fmt: skip
         self._journal = journal
+        self._bandwidth = Bandwidth(bandwidth_bytes_s)
+        self._spread_s = spread_s
+        self._quiet_until_s = 0.0  # the cloud asked for a pause
+        self._untrusted = ""
         self._client = client
         self._clock = clock
         self._rng = rng
@@ -65,15 +73,17 @@ class Uplink:
     @property
     def alarms(self) -> str:
         """The last thing that a person has to look at, empty if there was none."""
-        return self._outbox.alarms.last
+        return self._untrusted or self._outbox.alarms.last
 
     async def run(self) -> None:
         """Connect, deliver, and connect again, for ever."""
+        await self._spread()
         while True:
             failure = await self._one_session()
             self._outbox.disconnect()
             self.state.connected = False
             self.state.problem = str(failure)
+            self._untrusted = str(failure) if isinstance(failure, Untrusted) else ""
             self._backlog_requests = self._live_requests = 0
             _log.warning("uplink down", reason=str(failure))
             await self._wait(failure)
@@ -106,6 +116,7 @@ class Uplink:
         if self._was_connected:
             self._journal.want_keyframe()  # an outage ended
         self._was_connected = True
+        self._untrusted = ""
         self.state.connected = True
         self.state.problem = ""
         _log.info("uplink up", backlog_frames=self._journal.backlog_frames())
@@ -117,30 +128,34 @@ class Uplink:
     async def _send_live(self) -> None:
         """Live frames at once, a sign of life when there are none."""
         while True:
-            parcels = self._outbox.take_live(REQUEST_FRAMES_MAX, REQUEST_BYTES_MAX)
+            parcels = self._outbox.take_live(REQUEST_FRAMES_MAX, max(self._backlog_bytes, BACKLOG_BYTES_FIRST))
             self._live_requests = 1
-            await self._deliver(parcels)
+            await self._deliver(parcels, live=True)
             self._live_requests = 0
             self._outbox.changed.set()
-            deadline = time.monotonic() + SIGN_OF_LIFE_S
-            while not self._outbox.live_waits and (left_s := deadline - time.monotonic()) > 0:
+            deadline_s = _now_s() + SIGN_OF_LIFE_S
+            while not self._outbox.live_waits and (left_s := deadline_s - _now_s()) > 0:
                 await self._changed(left_s)
 
     async def _send_backlog(self, group: asyncio.TaskGroup) -> None:
         while True:
             while not self._outbox.backlog_waits or self._backlog_requests >= self._allowed():
+                if self._outbox.partly_planned and not self._outbox.backlog_waits and not self._backlog_requests:
+                    self._outbox.compare(await self._client.receipt())
+                    continue
                 await self._changed()
             names = self._outbox.next_backlog(REQUEST_FRAMES_MAX)
             self._backlog_requests += 1  # at once: `drained` must not see a moment without work
-            parcels = await asyncio.to_thread(self._outbox.read, names, self._backlog_bytes)
+            size = min(self._backlog_bytes, self._bandwidth.request_bytes(SLOW_S) or REQUEST_BYTES_MAX)
+            parcels = await asyncio.to_thread(self._outbox.read, names, size)
             self._outbox.give_back(_rest(names, parcels))
             group.create_task(self._deliver_backlog(parcels), name="uplink-backlog-request")
 
     async def _deliver_backlog(self, parcels: list[Parcel]) -> None:
-        started = time.monotonic()
+        started_s = _now_s()
         if parcels:
-            await self._deliver(parcels)
-        elapsed_s = time.monotonic() - started
+            await self._deliver(parcels, live=False)
+        elapsed_s = _now_s() - started_s
         if elapsed_s < QUICK_S:
             self._backlog_bytes = min(self._backlog_bytes * 2, REQUEST_BYTES_MAX)
         elif elapsed_s > SLOW_S:
@@ -148,33 +163,50 @@ class Uplink:
         self._backlog_requests -= 1
         self._outbox.changed.set()
 
-    async def _deliver(self, parcels: list[Parcel]) -> None:
+    async def _deliver(self, parcels: list[Parcel], *, live: bool) -> None:
         """One request. Raises what ends the session; a 429 only slows it down."""
+        await asyncio.sleep(max(self._quiet_until_s - _now_s(), 0.0))
         self.state.requests += 1
         try:
-            receipt = await self._client.post([parcel.data for parcel in parcels])
+            receipt = await self._client.post([parcel.data for parcel in parcels], self._bandwidth, live=live)
         except Busy as busy:
             if not busy.too_many:
                 raise
             self._outbox.give_back([parcel.name for parcel in parcels])
-            self._depth = max(self._depth / 2, 1.0)
-            self._depth_changed_s = time.monotonic()
-            await asyncio.sleep(busy.retry_after_s or TOO_MANY_PAUSE_S)
+            self._slow_down(busy.retry_after_s or TOO_MANY_PAUSE_S)
+            return
+        except NotTaken as error:
+            await self._deliver_parts(parcels, str(error), live=live)
             return
         self._outbox.settle(parcels, receipt)
         self._backoff.reset()
         self.state.delivered_frames += len(parcels)
         self.state.last_receipt_ms = self._clock.now().utc_ms
 
+    async def _deliver_parts(self, parcels: list[Parcel], reason: str, *, live: bool) -> None:
+        """Find the frame that spoils a request: the others must not wait for it."""
+        if len(parcels) == 1:
+            self._outbox.refuse(parcels[0].name, reason)
+            return
+        middle = len(parcels) // 2
+        await self._deliver(parcels[:middle], live=live)
+        await self._deliver(parcels[middle:], live=live)
+
+    def _slow_down(self, pause_s: float) -> None:
+        now_s = _now_s()
+        self._depth = max(self._depth / 2, 1.0)
+        self._depth_changed_s = now_s
+        self._quiet_until_s = max(self._quiet_until_s, now_s + pause_s)
+
     async def _compare(self) -> None:
         """Ask now and then what the cloud holds: it may have been restored from a backup."""
         while True:
             await asyncio.sleep(RECEIPT_INTERVAL_S)
-            self._outbox.connect(await self._client.receipt())
+            self._outbox.compare(await self._client.receipt())
 
     def _allowed(self) -> int:
         """How many backlog requests may be under way now."""
-        now_s = time.monotonic()
+        now_s = _now_s()
         if self._depth < DEPTH_MAX and now_s - self._depth_changed_s >= DEPTH_GROWS_AFTER_S:
             self._depth = min(self._depth + 1, DEPTH_MAX)
             self._depth_changed_s = now_s
@@ -198,15 +230,23 @@ class Uplink:
         if isinstance(failure, Busy):
             await asyncio.sleep(max(failure.retry_after_s, delay_s))
             return
-        deadline = time.monotonic() + delay_s
+        deadline_s = _now_s() + delay_s
         was_down = isinstance(failure, Unreachable)  # a probe that succeeds says something only after one failed
-        while (left_s := deadline - time.monotonic()) > 0:
+        while (left_s := deadline_s - _now_s()) > 0:
             await asyncio.sleep(min(left_s, self._rng.uniform(0.5, 1.0) * PROBE_INTERVAL_S))
             if left_s > PROBE_INTERVAL_S:
                 reachable = await self._client.probe()
                 if reachable and was_down:
+                    await self._spread()
                     return
                 was_down = was_down or not reachable
+
+    async def _spread(self) -> None:
+        await asyncio.sleep(self._rng.uniform(0.0, self._spread_s))
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _rest(names: Sequence[FrameName], parcels: Sequence[Parcel]) -> Sequence[FrameName]:

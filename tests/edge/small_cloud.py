@@ -1,6 +1,7 @@
 """A cloud of one file: takes frames over real HTTP, answers Receipts, misbehaves on demand."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -15,7 +16,7 @@ from devices.receipt import FrameResult, LaneState, Receipt, Status, encode_rece
 from devices.sequences import SeqRanges
 
 WAIT_S = 15.0
-Fault = str  # "", "drop" (store, no answer), "break" (nothing stored, no answer), "500", "429", "nonsense"
+Fault = str  # "", "drop" (store, no answer), "break" (nothing stored, no answer), a status, "nonsense"
 
 
 ACCEPTING_TURNS = 5  # of the event loop, from accept to the handler's first line
@@ -33,15 +34,20 @@ class SmallCloud:
         self.verdicts: dict[tuple[Lane, int], list[Status]] = {}
         self.changed = asyncio.Event()
         self.delay_s = 0.0
+        self.retry_after_s: int | None = None
+        self.poison: set[int] = set()  # a request with one of these seqs is answered 400, nothing looked at
+        self.connected_s: list[float] = []  # when each connection was made, by the loop
+        self.arrived_s: dict[tuple[Lane, str, int], float] = {}
+        self.tls: ssl.SSLContext | None = None
         self.url = ""
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     async def stop(self) -> None:
         assert self._server is not None
@@ -63,6 +69,7 @@ class SmallCloud:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self.connected_s.append(asyncio.get_running_loop().time())
         try:
             while await self._answer_one(reader, writer):
                 pass
@@ -82,8 +89,10 @@ class SmallCloud:
         await self._slowly()
         if not self._authorised(fields.get("authorization", "")):
             status, answer = 401, b'{"server_time": "%s"}' % format_instant(self.now_ms()).encode()
-        elif fault in {"500", "429"}:
+        elif fault.isdecimal():
             status = int(fault)
+        elif self.poison & {open_frame(data).header.seq for data in split_frames(body)}:
+            status = 400
         elif fault != "break":
             answer = self._receipt(split_frames(body))
             self.signs_of_life += head.startswith("POST") and not body
@@ -91,7 +100,8 @@ class SmallCloud:
         if fault in {"drop", "break"}:
             return False
         answer = b"<html>" if fault == "nonsense" else answer
-        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(answer)) + answer)
+        wait = b"" if self.retry_after_s is None or status == 200 else b"Retry-After: %d\r\n" % self.retry_after_s
+        writer.write(b"HTTP/1.1 %d X\r\n%sContent-Length: %d\r\n\r\n" % (status, wait, len(answer)) + answer)
         await writer.drain()
         return True
 
@@ -102,6 +112,8 @@ class SmallCloud:
         await arrived
 
     def _authorised(self, header: str) -> bool:
+        if not header:
+            return False
         options = {"verify_exp": False}
         claims = jwt.decode(header[7:], self.key, ["EdDSA"], audience="gatehouse-cloud", options=options)  # type: ignore[arg-type]
         return bool(claims["sub"] == "gw-1" and self.now_ms() / 1000 <= claims["exp"] <= self.now_ms() / 1000 + 301)
@@ -126,6 +138,7 @@ class SmallCloud:
             status = Status.DUPLICATE if known == data else Status.FORK
         if status is Status.STORED:
             self.stored[name] = data
+            self.arrived_s[name] = asyncio.get_running_loop().time()
         return FrameResult(header.lane, name[1], header.seq, frame.hash.hex(), status)
 
     def _lanes(self) -> tuple[LaneState, ...]:

@@ -1,6 +1,6 @@
 """What the agent's clock promises, on sources that step and drift as told."""
 
-from edge.clock import SLEW_PPM, Clock
+from edge.clock import FIXES_MAX, SLEW_PPM, Clock
 
 START_MS = 1_795_000_000_000
 
@@ -115,3 +115,53 @@ def test_a_replayed_clock_runs_faster_and_nobody_moves_it_but_tokens_keep_server
     assert clock.now().utc_ms == 1_060_000
     assert clock.now().trusted
     assert clock.server_now_ms() == START_MS + 6_000
+
+
+def test_a_fix_says_what_the_clock_showed_and_the_next_run_goes_on_where_it_puts_the_old_one() -> None:
+    told = Told(wall_ms=1_000)
+    clock = Clock(told)
+    told.pass_ms(600_000)
+    shown = clock.now()
+    clock.server_answer(START_MS, 100)
+    (fix,) = clock.fixes
+    told.pass_ms(10)
+
+    assert (fix.run, fix.shown_ms) == (shown.run, shown.utc_ms)
+    assert clock.now().utc_ms == shown.utc_ms + (fix.utc_ms - shown.utc_ms) + 10
+
+
+def test_a_clock_that_was_half_a_second_off_is_put_right_all_the_same() -> None:
+    clock = Clock(Told())
+    clock.server_answer(START_MS + 900, 100)
+
+    assert clock.now().utc_ms == START_MS + 950
+    assert clock.fixes[0].utc_ms - (clock.fixes[0].shown_ms or 0) == 950
+
+
+def test_a_step_of_a_trusted_clock_leaves_a_fix_too_and_only_the_last_ones_are_repeated() -> None:
+    told = Told(ntp_ms=10)
+    clock = Clock(told)
+    first = clock.now().run
+    told.wall += 86_400_000  # somebody set it a day ahead
+    clock.check()
+    wrong = clock.now()
+    told.wall -= 86_400_000
+    clock.check()
+
+    assert [fix.run for fix in clock.fixes] == [first, wrong.run]
+    assert clock.fixes[1].utc_ms - (clock.fixes[1].shown_ms or 0) == -86_400_000
+
+    for number in range(2 * FIXES_MAX):
+        told.wall += 10_000 * (1 if number % 2 else -1)
+        clock.check()
+
+    assert len(clock.fixes) == FIXES_MAX
+
+
+def test_the_calendar_is_blank_until_the_clock_is_trusted() -> None:
+    clock = Clock(Told(wall_ms=1_000))
+    before = clock.calendar_ms()
+    clock.server_answer(START_MS, 0)
+
+    assert before is None
+    assert clock.calendar_ms() == START_MS

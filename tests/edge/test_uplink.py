@@ -68,7 +68,7 @@ class Edge:
     @asynccontextmanager
     async def sending(self, url: str) -> AsyncIterator[Uplink]:
         client = CloudClient(url, "gw-1", KEY, self.clock)
-        uplink = Uplink(self.journal, client, self.clock, Random(1))
+        uplink = Uplink(self.journal, client, self.clock, Random(1), spread_s=0.0)
         uplink._backoff = Backoff(Random(2), first_s=0.02, cap_s=0.2)
         task = asyncio.create_task(uplink.run())
         try:
