@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from devices.disk import MACHINE, Disk
 from devices.errors import StorageUnavailable
 from devices.records import Inventory, ProfileText
 from devices.version import software_version
@@ -24,7 +25,7 @@ from edge.drivers.modbus_link import ModbusLink
 from edge.enrol import load_key
 from edge.filter import Filter
 from edge.items import Item
-from edge.journal import JOURNAL_BYTES_MAX, Journal
+from edge.journal import Journal
 from edge.series import SeriesTable
 from edge.status import brokers_of, status_of, write_status
 from edge.uplink import Uplink
@@ -51,12 +52,13 @@ class World:
     link_to: Callable[[ModbusServer], Link] = ModbusLink
     client: Callable[[str, str, Ed25519PrivateKey, Clock, Path | None], CloudClient] = CloudClient
     rng: Random = field(default_factory=SystemRandom)
+    disk: Disk = MACHINE
 
 
 class Gateway:
     """One agent. `open` finds every problem of the set-up before anything is started."""
 
-    def __init__(self, site: Site, key: Ed25519PrivateKey, clock: Clock, world: World, bytes_max: int) -> None:
+    def __init__(self, site: Site, key: Ed25519PrivateKey, clock: Clock, world: World) -> None:
         self._site = site
         self._clock = clock
         self._run = clock.now().run
@@ -70,20 +72,20 @@ class Gateway:
         ca_file = site.folder / cloud.ca_file if cloud is not None and cloud.ca_file else None
         gateway = site.config.gateway
         self._client = world.client(cloud.url, gateway, key, clock, ca_file) if cloud is not None else None
+        space = site.config.journal
         self._journal = Journal.open(
-            site.data_path / JOURNAL_FOLDER, gateway, key, clock, self._table, bytes_max=bytes_max
-        )
+            site.data_path / JOURNAL_FOLDER, gateway, key, clock, self._table,
+            bytes_max=space.max_bytes, free_bytes_min=space.min_free_bytes, disk=world.disk,
+        )  # fmt: skip
         self._journal.confirm_from(self._filter.confirmations, self._collector.links)
         self._journal.announce(*inventory_of(site.devices, clock.now().utc_ms))
         limit = cloud.bandwidth_bytes_s if cloud is not None else None
         self._uplink = Uplink(self._journal, self._client, clock, sending, limit) if self._client is not None else None
 
     @classmethod
-    def open(
-        cls, site: Site, clock: Clock, bytes_max: int = JOURNAL_BYTES_MAX, world: World | None = None
-    ) -> "Gateway":
-        """Raises ConfigurationError when the set-up is wrong, StorageUnavailable when the disk cannot be used."""
-        return cls(site, load_key(site.key_path), clock, world or World(), bytes_max)
+    def open(cls, site: Site, clock: Clock, world: World | None = None) -> "Gateway":
+        """Raises ConfigurationError when the set-up is wrong. A disk that takes nothing now is no reason."""
+        return cls(site, load_key(site.key_path), clock, world or World())
 
     @property
     def journal(self) -> Journal:
