@@ -97,7 +97,7 @@ class LocalAlert(msgspec.Struct, frozen=True, tag="alert", array_like=True):
     """A rule that the gateway judged by itself became true of a device, or ceased to be.
 
     `thing` is the device; the cloud knows which equipment that is. `since_ms` is when the condition truly began or
-    ended, not when its delay did. Repeated in keyframes while it is active.
+    ended, not when its delay did.
     """
 
     rule: str

@@ -16,6 +16,8 @@ from devices.known_profiles import known_profiles
 from devices.point import Duration, Id
 from devices.profile import LoadedProfile
 from devices.reading import Series
+from devices.rule_kinds import ClassName, Criticality
+from edge.alert_settings import AlertSettings, alert_mistakes
 from edge.journal_settings import JournalSettings
 
 DEVICES_MAX = 10_000
@@ -82,13 +84,18 @@ class MqttBroker(Section):
 
 
 class DeviceEntry(Section):
-    """One device of a connection. `poll_interval_s` can only slow the profile's polls down."""
+    """One device of a connection. `poll_interval_s` can only slow the profile's polls down.
+
+    `criticality` and `class` are what the ledger says of the equipment: local alerts need them without the cloud.
+    """
 
     id: Id
     profile: str
     unit: int | None = Field(default=None, ge=0, le=UNIT_MAX)
     topic: str | None = Field(default=None, min_length=1)
     poll_interval_s: Duration | None = None
+    criticality: Criticality | None = None
+    class_: ClassName | None = Field(default=None, alias="class")
 
 
 class Connection(Section):
@@ -119,6 +126,7 @@ class SiteConfig(Section):
     profiles: Annotated[Path, AfterValidator(_beside_the_document)] | None = None
     connections: tuple[Connection, ...] = Field(max_length=1_000)
     journal: JournalSettings = JournalSettings()
+    local_alerts: AlertSettings = AlertSettings()
 
     def mistakes(self) -> Iterable[Mistake]:
         """What single values cannot show."""
@@ -133,6 +141,8 @@ class SiteConfig(Section):
         ]
         yield from _repeated(device_ids, "the device")
         yield from _shared_address_mistakes(self.connections)
+        brokers = {connection.id: connection.mqtt is not None for connection in self.connections}
+        yield from alert_mistakes(self.local_alerts, brokers, is_loopback)
         if self.profiles is not None and not self.profiles.is_dir():
             yield Mistake(("profiles",), f"{self.profiles} is no folder")
             return
@@ -289,6 +299,8 @@ class Device:
     unit: int = 0
     topic: str = ""
     slowed_to_s: float | None = None
+    criticality: Criticality | None = None
+    class_: str | None = None
 
     @property
     def hold_s(self) -> int:
@@ -341,8 +353,11 @@ def site_of(config: SiteConfig, folder: Path, profiles: Mapping[str, LoadedProfi
     """The devices of a checked configuration. `profiles` defaults to the packaged ones and the site's own."""
     known = known_profiles(config.profiles) if profiles is None else profiles
     devices = [
-        Device(entry.id, known[entry.profile], connection.id, entry.unit or 0, entry.topic or "", entry.poll_interval_s)
+        Device(
+            entry.id, known[entry.profile], connection.id, entry.unit or 0, entry.topic or "", entry.poll_interval_s,
+            entry.criticality, entry.class_,
+        )
         for connection in config.connections
         for entry in connection.devices
-    ]
+    ]  # fmt: skip
     return Site(config, folder, tuple(devices))

@@ -26,6 +26,7 @@ from edge.enrol import load_key
 from edge.filter import Filter
 from edge.items import Item
 from edge.journal import Journal
+from edge.local_alerts_desk import AlertDesk
 from edge.series import SeriesTable
 from edge.status import brokers_of, status_of, write_status
 from edge.uplink import Uplink
@@ -63,7 +64,7 @@ class Gateway:
         self._clock = clock
         self._run = clock.now().run
         self._table = SeriesTable()
-        reading, sending = (Random(world.rng.getrandbits(64)) for _ in range(2))  # an outage changes no poll
+        reading, sending, telling = (Random(world.rng.getrandbits(64)) for _ in range(3))  # an outage changes no poll
         self._collector = Collector(
             site, self._sink, clock.now, rng=reading, rate=clock.rate, stored=self._stored, link_to=world.link_to
         )
@@ -80,12 +81,18 @@ class Gateway:
         self._journal.confirm_from(self._filter.confirmations, self._collector.links)
         self._journal.announce(*inventory_of(site.devices, clock.now().utc_ms))
         limit = cloud.bandwidth_bytes_s if cloud is not None else None
+        self._alerts = AlertDesk(site, clock.now, telling, self._journal.put_record, clock.rate)
         self._uplink = Uplink(self._journal, self._client, clock, sending, limit) if self._client is not None else None
 
     @classmethod
     def open(cls, site: Site, clock: Clock, world: World | None = None) -> "Gateway":
         """Raises ConfigurationError when the set-up is wrong. A disk that takes nothing now is no reason."""
         return cls(site, load_key(site.key_path), clock, world or World())
+
+    @property
+    def alerts(self) -> AlertDesk:
+        """The alerts that the agent raises by itself."""
+        return self._alerts
 
     @property
     def journal(self) -> Journal:
@@ -97,12 +104,14 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             journal = group.create_task(self._journal.run(), name="journal")
             watch = group.create_task(self._watch(), name="watch")
+            alerts = group.create_task(self._alerts.run(), name="local alerts")
             uplink = group.create_task(self._uplink.run(), name="uplink") if self._uplink is not None else None
             collector = group.create_task(self._collector.run(), name="collector")
             await stop.wait()
             _log.info("stopping")
             collector.cancel()
-            await asyncio.wait({collector})
+            alerts.cancel()
+            await asyncio.wait({collector, alerts})
             self._journal.stop()
             await asyncio.wait({journal})
             if self._uplink is not None and uplink is not None:
@@ -126,6 +135,7 @@ class Gateway:
             self._run = handled.run
             self._filter.interrupt()
         self._journal.put(self._filter.take(items, handled.utc_ms), handled)
+        self._alerts.take(items, handled)
 
     async def _stored(self, within_s: float) -> int:
         return await self._journal.stored(within_s)
