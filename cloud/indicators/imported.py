@@ -127,6 +127,13 @@ def told(connection: sa.Connection, site: str, window: Window) -> dict[str, list
     return found
 
 
+def first_told_ms(connection: sa.Connection, site: str) -> int | None:
+    """The earliest moment that any value of a site is about."""
+    mine = (inputs.c.site == site) & (inputs.c.kind == VALUE_KIND)
+    first = connection.execute(sa.select(sa.func.min(inputs.c.valid_from_ms)).where(mine)).scalar_one()
+    return None if first is None else int(first)
+
+
 def imported_result(
     definition: ImportedDefinition, values: Sequence[Told], window: Window, now_ms: int
 ) -> IndicatorResult:  # fmt: skip

@@ -22,6 +22,7 @@ from cloud.facts.result_marks import mark_results, marked_days, settle_marks
 from cloud.facts.store import FactStore
 from cloud.facts.tables_results import result_heads, result_progress
 from cloud.indicators.definition import FINAL_AFTER_MS, FrameRange, IndicatorResult, Window
+from cloud.indicators.imported import first_told_ms
 from cloud.indicators.periods import period_around
 from cloud.indicators.registry import compute_over, definitions_at
 from cloud.indicators.results import record
@@ -83,10 +84,18 @@ def frames_of(store: FactStore, ledger: Ledger, window: Window) -> tuple[FrameRa
     return tuple(FrameRange(one.gateway, one.lane, one.epoch.hex(), one.first_seq, one.last_seq) for one in found)
 
 
+def began_ms(store: FactStore, site: str) -> int | None:
+    """The earliest moment of which anything is told about a site, by its devices or by people; None: nothing was."""
+    heard_ms = store.first_heard_ms(site)
+    with reading(store.engine) as connection:
+        told_ms = first_told_ms(connection, site)
+    return min((one for one in (heard_ms, told_ms) if one is not None), default=None)
+
+
 def _take_notice(store: FactStore, ledger: Ledger, yesterday: int) -> _Seen | None:
     """Mark the days that newly entered inputs are valid in. None: nothing was ever heard or entered."""
     site, zone = ledger.site.id, ledger.site.time_zone
-    heard_ms = store.first_heard_ms(site)
+    begin_ms = began_ms(store, site)
     with reading(store.engine) as connection:
         row = connection.execute(sa.select(result_progress).where(result_progress.c.site == site)).one_or_none()
         now = (revision(connection, site), revision(connection, EVERY_SITE), ledger_version(connection, site))
@@ -94,18 +103,17 @@ def _take_notice(store: FactStore, ledger: Ledger, yesterday: int) -> _Seen | No
         entries = (before.input_entry, before.shared_entry) if before else (0, 0)
         spans = [span for _, span in changed_spans(connection, site, entries[0])]
         spans += [span for _, span in changed_spans(connection, EVERY_SITE, entries[1])]
-    earliest = yesterday - DAYS_BACK_MAX
+    if begin_ms is None:
+        return None
+    earliest = max(day_of(begin_ms, zone), yesterday - DAYS_BACK_MAX)
     if before is None:
-        if heard_ms is None and not spans:
-            return None
-        first = yesterday if heard_ms is None else day_of(heard_ms, zone)
-        before = _Seen(max(min(first, yesterday), earliest) - 1, 0, 0, now[2])
+        before = _Seen(min(earliest, yesterday) - 1, *now)
     if before.ledger_version != now[2]:
         spans += [(one.valid_from_ms, 2**62) for one in store.ledgers(site) if one.version > before.ledger_version]
     seen = _Seen(before.last_day, *now)
     if seen != before or row is None:
         with writing(store.engine) as connection:
-            mark_results(connection, site, _days(ledger, spans, max(earliest, 1), yesterday))
+            mark_results(connection, site, _days(ledger, spans, earliest, yesterday))
             _keep(connection, site, seen)
     return seen
 

@@ -18,10 +18,10 @@ def _heard(asked: Asked) -> dict[str, bool]:
         for one in once(asked, all_equipment)
         if len(one.timeline.starts)
     }  # fmt: skip
-    if window.from_ms >= window.to_ms:
-        return heard
     named = [(f"spaces/{one.id}", one.sensor) for one in ledger.spaces if one.state != "closed"]
     named += [(f"robots/{one.id}", one.device) for one in ledger.robots]
+    if window.from_ms >= window.to_ms or not named:
+        return heard
     wanted = [device for _, device in named if device]
     devices = asked.store.timelines(ledger, window.from_ms, window.to_ms, wanted)
     for name, device in named:

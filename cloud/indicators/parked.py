@@ -46,7 +46,7 @@ def all_spaces(asked: Asked) -> list[Parked]:
         return []
     begin, end = facts_window(Window(window.from_ms - LOOK_BACK_DAYS * _DAY_MS, window.to_ms), asked.now_ms, FLICKER_MS)
     wanted = [one.sensor for one in ledger.spaces if one.sensor]
-    timelines = asked.store.timelines(ledger, begin, end, wanted)
+    timelines = asked.store.timelines(ledger, begin, end, wanted) if wanted else {}
     found = []
     for space in ledger.sensed_spaces:
         if space.ledger_state is SpaceState.CLOSED:

@@ -62,6 +62,8 @@ def occupancy_parts(asked: Asked) -> Parts:
 def _said(asked: Asked) -> tuple[Mapping[str, Timeline], Mapping[str, Balance]]:
     """What sensors and barriers of the site said around the window."""
     ledger, window = asked.ledger, asked.until_now
+    if not ledger.parking:
+        return {}, {}
     wanted = [one.sensor for one in ledger.spaces if one.sensor]
     if window.from_ms == window.to_ms:
         moment = min(window.to_ms, asked.now_ms)

@@ -9,6 +9,7 @@ import structlog
 from cloud.facts.failures import asking
 from cloud.facts.ledger import Ledger
 from cloud.facts.store import FactStore
+from cloud.indicators.assessment import assess
 from cloud.indicators.issuing import issue
 from devices.errors import StorageUnavailable
 
@@ -49,4 +50,7 @@ class Recorder:
     def _step(self, ledger: Ledger) -> bool:
         with asking("results"):
             now_ms = self._now()
-            return issue(self._store, ledger, now_ms).more
+            more = issue(self._store, ledger, now_ms).more
+            if not more:
+                assess(self._store, ledger, now_ms)
+            return more

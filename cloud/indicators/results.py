@@ -49,6 +49,8 @@ def record(
     for one in found:
         key = (one.id, one.window.from_ms, one.window.to_ms)
         mark, before = signature(one), heads.get(key)
+        if before is None and one.value is None and one.low is None:
+            continue  # the site has nothing of the kind
         revision = before[0] if before else 0
         if before is None or before[1] != mark:
             entry, revision = entry + 1, revision + 1
