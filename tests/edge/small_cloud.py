@@ -39,6 +39,7 @@ class SmallCloud:
         self.connected_s: list[float] = []  # when each connection was made, by the loop
         self.arrived_s: dict[tuple[Lane, str, int], float] = {}
         self.tls: ssl.SSLContext | None = None
+        self.tokens: list[str] = []  # of each request, as it was sent
         self.url = ""
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -84,6 +85,7 @@ class SmallCloud:
         fields = {k.lower(): v for k, _, v in (line.partition(": ") for line in head.split("\r\n")[1:])}
         body = await reader.readexactly(int(fields.get("content-length", "0")))
         self.requests += 1
+        self.tokens.append(fields.get("authorization", ""))
         fault = self.fault(self.requests)
         status, answer = 200, b""
         await self._slowly()
