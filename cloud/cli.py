@@ -2,42 +2,22 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from devices.errors import ConfigurationError, GatehouseError
-
-EXIT_FAILURE, EXIT_CONFIGURATION = 1, 3
+from cloud.cli_ledger import entering, ledger
+from cloud.cli_reporting import DATA_DIR, DataDir, reporting
 
 app = typer.Typer(no_args_is_help=True, help="The aggregator: takes frames, computes indicators, serves the page.")
 gateway = typer.Typer(no_args_is_help=True, help="Gateways and their keys. Works while the aggregator runs.")
-ledger = typer.Typer(no_args_is_help=True, help="What there is at a site. Works while the aggregator runs.")
 set_aside = typer.Typer(no_args_is_help=True, help="Frames in the log that could not be used.")
 parked = typer.Typer(no_args_is_help=True, help="Frames whose times wait for the fix of their clock run.")
 app.add_typer(gateway, name="gateway")
 app.add_typer(ledger, name="ledger")
+app.add_typer(entering, name="input")
 app.add_typer(set_aside, name="set-aside")
 app.add_typer(parked, name="parked")
-
-DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the aggregator keeps everything.")]
-DATA_DIR = Path("cloud-data")
-
-
-@contextmanager
-def _reporting() -> Iterator[None]:
-    """Turn our own errors into one line each and an exit code."""
-    try:
-        yield
-    except ConfigurationError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(EXIT_CONFIGURATION) from None
-    except GatehouseError as error:
-        typer.echo(f"gatehouse cloud: {error}", err=True)
-        raise typer.Exit(EXIT_FAILURE) from None
 
 
 @app.command("run")
@@ -53,7 +33,7 @@ def run_aggregator(
     """
     from cloud.aggregator import Settings, influx_from, run
 
-    with _reporting():
+    with reporting():
         run(Settings(data_dir, host, port, influx_from(os.environ)))
 
 
@@ -62,29 +42,9 @@ def rebuild_derived(data_dir: DataDir = DATA_DIR) -> None:
     """Compute facts and history from the log again. The aggregator must not be running."""
     from cloud.aggregator import rebuild
 
-    with _reporting():
+    with reporting():
         frames = rebuild(data_dir)
         typer.echo(f"{frames} frames read from the log")
-
-
-@ledger.command("import")
-def import_ledger_file(
-    file: Annotated[Path, typer.Argument(help="ledger.yaml", exists=True, dir_okay=False)],
-    data_dir: DataDir = DATA_DIR,
-    actor: Annotated[str, typer.Option(help="Who enters it.")] = "cli",
-) -> None:
-    """Make a ledger document the site's newest version."""
-    from cloud.aggregator import Places, server_now_ms
-    from cloud.facts.database import open_database
-    from cloud.facts.ledgers import import_ledger
-
-    with _reporting():
-        data_dir.mkdir(parents=True, exist_ok=True)
-        facts = open_database(Places(data_dir).facts)
-        text = file.read_text(encoding="utf-8")
-        entered = import_ledger(facts, text, str(file), actor=actor, now_ms=server_now_ms())
-        typer.echo(f"ledger of {entered.site.id}: {len(entered.equipment)} equipment, {len(entered.spaces)} spaces")
-        facts.dispose()
 
 
 @gateway.command("add")
@@ -98,7 +58,7 @@ def add_gateway(
     from cloud.aggregator import Places, server_now_ms
     from cloud.ingest.gateways import GatewayRegister, parse_public_key
 
-    with _reporting():
+    with reporting():
         key = parse_public_key(public_key)
         register = GatewayRegister(Places(data_dir).gateways)
         try:
@@ -128,7 +88,7 @@ def list_set_aside(data_dir: DataDir = DATA_DIR) -> None:
     from cloud.facts.progress import frames_set_aside
     from devices.instants import format_instant
 
-    with _reporting():
+    with reporting():
         data_dir.mkdir(parents=True, exist_ok=True)
         facts = open_database(Places(data_dir).facts)
         for one in frames_set_aside(facts):
@@ -145,7 +105,7 @@ def list_parked(data_dir: DataDir = DATA_DIR) -> None:
     from cloud.facts.parked import parked_frames
     from devices.instants import format_instant
 
-    with _reporting():
+    with reporting():
         data_dir.mkdir(parents=True, exist_ok=True)
         facts = open_database(Places(data_dir).facts)
         for one in parked_frames(facts):

@@ -63,12 +63,12 @@ class Desk:
 
     def __init__(self, store: FactStore) -> None:
         self._store = store
-        self._engine = store.engine
+        self.engine = store.engine
 
     def enter(self, site: str, kind: str, name: str, wish: Wish, now_ms: int) -> Input:
         """Add a version. Raises UnknownThing, InputRefused, InputVersionMismatch, ConfigurationError."""
         document = self._checked(site, kind, name, wish, now_ms)
-        with asking("inputs"), writing(self._engine) as connection:
+        with asking("inputs"), writing(self.engine) as connection:
             return enter(
                 connection, site, kind, name, document.model_dump_json(exclude_defaults=True), actor=wish.actor,
                 reason=wish.reason, recorded_ms=now_ms, valid_from_ms=wish.valid_from_ms,
@@ -81,7 +81,7 @@ class Desk:
     ) -> Input:  # fmt: skip
         """Take something back. Raises UnknownThing, InputRefused, InputVersionMismatch."""
         self._check_place(site, kind)
-        with asking("inputs"), writing(self._engine) as connection:
+        with asking("inputs"), writing(self.engine) as connection:
             if newest(connection, site, kind, name) is None:
                 raise UnknownThing(f"there is no {kind} {name!r}")
             return withdraw(connection, site, kind, name, actor=actor, reason=reason, recorded_ms=now_ms,
@@ -90,13 +90,13 @@ class Desk:
     def of_kind(self, site: str, kind: str) -> list[Input]:
         """Everything of a kind, each with all its versions. Raises UnknownThing."""
         self._check_place(site, kind)
-        with asking("inputs"), reading(self._engine) as connection:
+        with asking("inputs"), reading(self.engine) as connection:
             return inputs_of(connection, site, kind)
 
     def trail(self, site: str, after: int, limit: int) -> list[Input]:
         """What was entered for a site, of any kind, after an entry. Raises UnknownThing."""
         self._check_site(site)
-        with asking("inputs"), reading(self._engine) as connection:
+        with asking("inputs"), reading(self.engine) as connection:
             return entered_since(connection, site, after, limit)
 
     def import_ledger(
@@ -109,18 +109,18 @@ class Desk:
             raise InputRefused(f"this is the ledger of {parsed.site.id!r}, not of {site!r}")
         with asking("ledgers"):
             return import_ledger(
-                self._engine, text, "ledger", actor=actor, now_ms=now_ms, reason=reason, valid_from=valid_from
+                self.engine, text, "ledger", actor=actor, now_ms=now_ms, reason=reason, valid_from=valid_from
             )
 
     def ledger_history(self, site: str) -> list[LedgerEntry]:
         """Who entered which version of the ledger when and why. Raises UnknownThing."""
         self._check_site(site)
-        with asking("ledgers"), reading(self._engine) as connection:
+        with asking("ledgers"), reading(self.engine) as connection:
             return ledger_history(connection, site)
 
     def ledger_text(self, site: str, version: int | None = None) -> str:
         """A version as it was entered, or the newest. Raises UnknownThing."""
-        with asking("ledgers"), reading(self._engine) as connection:
+        with asking("ledgers"), reading(self.engine) as connection:
             history = ledger_history(connection, site)
             wanted = version if version is not None or not history else history[-1].version
             text = None if wanted is None else ledger_text(connection, site, wanted)
@@ -128,16 +128,22 @@ class Desk:
             raise UnknownThing(f"there is no ledger of {site!r}" + (f" with version {version}" if version else ""))
         return text
 
+    def ledger(self, site: str) -> Ledger:
+        """The newest ledger. Raises UnknownThing."""
+        with asking("ledgers"):
+            found = self._store.ledger(site)
+        if found is None:
+            raise UnknownThing(f"there is no site {site!r}")
+        return found
+
     def not_monitored(self, site: str) -> NotMonitored:
         """What the newest ledger names and nobody reports, and the other way round. Raises UnknownThing."""
+        ledger = self.ledger(site)
+        with asking("inputs"), reading(self.engine) as connection:
+            inspections = in_force(inputs_of(connection, site, INSPECTION))
         with asking("facts"):
-            ledger = self._store.ledger(site)
-            if ledger is None:
-                raise UnknownThing(f"there is no site {site!r}")
-            with reading(self._engine) as connection:
-                inspections = in_force(inputs_of(connection, site, INSPECTION))
             inspected = frozenset(parse_document(one.document, one.id, Inspection).equipment for one in inspections)
-            return not_monitored(self._engine, ledger, inspected)
+            return not_monitored(self.engine, ledger, inspected)
 
     def _check_site(self, site: str) -> None:
         if site != EVERY_SITE and not self._ledgers(site):
