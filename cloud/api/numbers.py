@@ -78,7 +78,7 @@ class SiteNumbers:
             self._store.settle(ledger, now_ms, PATIENCE_S)
             return compute_indicator(self._store, ledger, indicator, window, now_ms)
 
-    def indicators(self, site: str, window: str | None, now_ms: int) -> list[IndicatorResult]:
+    def indicators(self, site: str, window: str | tuple[int, int] | None, now_ms: int) -> list[IndicatorResult]:
         """Give every indicator, all from one look. Raises UnknownSite, BadWindow or StorageUnavailable."""
         ledger = self._ledger(site)
         with asking("facts"):

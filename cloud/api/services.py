@@ -32,8 +32,8 @@ class Numbers(FactsView, Protocol):
         """
         ...
 
-    def indicators(self, site: str, window: str | None, now_ms: int) -> Sequence[IndicatorResult]:
-        """Give every indicator over a named window, None: each over its own default. Raises BadWindow."""
+    def indicators(self, site: str, window: str | tuple[int, int] | None, now_ms: int) -> Sequence[IndicatorResult]:
+        """Give every indicator over a window as for one, None: each over its own default. Raises BadWindow."""
         ...
 
     def trend(self, site: str, indicator: str, days: int | None, now_ms: int) -> "TrendLine":

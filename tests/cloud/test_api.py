@@ -65,7 +65,7 @@ class MadeUp:
             indicator, share, share, share, Fraction(1), Verdict.PASS, Fraction(49, 50), 99, 100, "ms", span
         )
 
-    def indicators(self, site: str, window: str | None, now_ms: int) -> Sequence[IndicatorResult]:
+    def indicators(self, site: str, window: str | tuple[int, int] | None, now_ms: int) -> Sequence[IndicatorResult]:
         return [self.indicator(site, "equipment.intact_rate", window, now_ms)]
 
     def trend(self, site: str, indicator: str, days: int | None, now_ms: int) -> TrendLine:
