@@ -311,6 +311,7 @@ def sync_folder(folder: Path) -> None:
 def write_durably(path: Path, data: bytes, mode: int = 0o600, disk: Disk = MACHINE) -> None:
     """Replace a file so that after a power cut it holds the old or the new content, never a mixture."""
     with _storage(path.parent):
+        disk.make_folder(path.parent)
         temporary = path.with_name(path.name + ".new")
         handle = disk.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         try:
