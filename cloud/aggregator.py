@@ -5,6 +5,7 @@ The one module of the cloud that sees all parts and reads the clock.
 
 import asyncio
 import fcntl
+import ipaddress
 import secrets
 import shutil
 import signal
@@ -20,6 +21,7 @@ import structlog
 import uvicorn
 from fastapi import APIRouter, Response
 
+from cloud.access.door import Door
 from cloud.alerts.engine import AlertEngine
 from cloud.alerts.office import open_office
 from cloud.alerts.past import PastAlerts
@@ -77,6 +79,19 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     influx: InfluxSettings | None = None
+    sign_in: bool | None = None  # None: unless only this machine can reach it
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether people sign in and scripts show keys."""
+        return self.sign_in if self.sign_in is not None else not _is_loopback(self.host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def influx_from(environment: Mapping[str, str]) -> InfluxSettings | None:
@@ -163,7 +178,7 @@ def owning(data_dir: Path) -> Iterator[Places]:
 class Aggregator:
     """Everything, built and connected; belongs to the running event loop."""
 
-    def __init__(self, places: Places, influx: InfluxSettings | None = None) -> None:
+    def __init__(self, places: Places, influx: InfluxSettings | None = None, *, asks_who: bool = False) -> None:
         self.log = SegmentLog(places.log)
         self.keys = GatewayRegister(places.gateways)
         self.facts = open_database(places.facts)
@@ -211,6 +226,7 @@ class Aggregator:
             identities=self.admission.identities,
             version=software_version(),
             office=self.office,
+            door=Door(self.facts) if asks_who else None,
         )
         uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
         entering = ledger_routes(Desk(store), server_now_ms)
@@ -333,7 +349,7 @@ async def _serve(settings: Settings, places: Places, listening: socket.socket) -
     loop.set_default_executor(ThreadPoolExecutor(THREADS, "cloud"))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    aggregator = Aggregator(places, settings.influx)
+    aggregator = Aggregator(places, settings.influx, asks_who=settings.asks_who)
     try:
         host, port = listening.getsockname()[:2]
         _log.info("serving", address=f"http://{host}:{port}", data_dir=str(places.root))

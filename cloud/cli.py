@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cloud.cli_access import key, user
 from cloud.cli_ledger import entering, ledger
 from cloud.cli_reporting import DATA_DIR, DataDir, reporting
 
@@ -18,6 +19,8 @@ app.add_typer(ledger, name="ledger")
 app.add_typer(entering, name="input")
 app.add_typer(set_aside, name="set-aside")
 app.add_typer(parked, name="parked")
+app.add_typer(user, name="user")
+app.add_typer(key, name="key")
 
 
 @app.command("run")
@@ -25,8 +28,14 @@ def run_aggregator(
     data_dir: DataDir = DATA_DIR,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 lets the system choose.", min=0, max=65535)] = 8080,
+    sign_in: Annotated[
+        bool | None,
+        typer.Option("--sign-in/--open", help="Ask who it is. Left out: everywhere but on a loopback address."),
+    ] = None,
 ) -> None:
     """Run the aggregator until SIGINT or SIGTERM.
+
+    Who may sign in is said with `gatehouse cloud user add`.
 
     With GATEHOUSE_INFLUX_URL (and GATEHOUSE_INFLUX_TOKEN, _ORG, _BUCKET) in the environment history is written
     to an InfluxDB 2 as well.
@@ -34,7 +43,7 @@ def run_aggregator(
     from cloud.aggregator import Settings, influx_from, run
 
     with reporting():
-        run(Settings(data_dir, host, port, influx_from(os.environ)))
+        run(Settings(data_dir, host, port, influx_from(os.environ), sign_in))
 
 
 @app.command("rebuild")

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from cloud.api import schema
 from cloud.api.asking import instant_or_none, listing
 from cloud.api.services import Services
+from cloud.api.sign_in import visible
 from devices.reading import Lane
 
 ONLINE_MS = 90_000  # three of the empty frames that a gateway sends when it has nothing to say
@@ -44,9 +45,9 @@ def gateway_routes(services: Services) -> APIRouter:
     """Build the router."""
     router = APIRouter(prefix="/api/v1/gateways", tags=["gateways"])
 
-    async def gateways() -> Response:
-        """Every gateway: when it was last heard, what is stored of it, and what is missing."""
-        return listing(list(gateway_items(services)))
+    async def gateways(request: Request) -> Response:
+        """Every gateway that who asks may see: when it was heard, what is stored of it, and what is missing."""
+        return listing([one for one in gateway_items(services) if visible(request, one["site"])])
 
     router.add_api_route("", gateways, response_model=None, responses={200: {"model": schema.Gateways}})
     return router

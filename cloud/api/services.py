@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from cloud.access.door import Door
 from cloud.alerts.engine import AlertEngine
 from cloud.alerts.office import Office
 from cloud.alerts.store import AlertStore
@@ -65,3 +66,9 @@ class Services:
     identities: Identities
     version: str = "0"
     office: Office | None = None  # without it alerts can be handled, but nothing falls due and no key is remembered
+    door: Door | None = None  # None: everybody may do everything
+
+    def site_of(self, kind: str, thing: str) -> str | None:
+        """The site of a thing whose address does not say it; None when there is no such thing. Blocks."""
+        alert = self.alert_store.find(thing) if kind == "alert" else None
+        return None if alert is None else alert.key.site

@@ -13,6 +13,7 @@ from cloud.api.gateway_routes import gateway_items
 from cloud.api.painting import equipment_row, indicator_json
 from cloud.api.problems import Problem, unusable
 from cloud.api.services import Services
+from cloud.api.sign_in import visible
 from cloud.api.stream import DeltaStream, Position, parse_position
 from cloud.history.store import POINTS_MAX
 from cloud.indicators.definition import BadWindow, UnknownIndicator
@@ -45,9 +46,10 @@ class _SiteRoutes:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def sites(self) -> Response:
-        """Every site."""
+    async def sites(self, request: Request) -> Response:
+        """Every site that who asks may see."""
         ledgers = await asyncio.to_thread(self._services.numbers.sites)
+        ledgers = [ledger for ledger in ledgers if visible(request, ledger.site.id)]
         gateways = gateway_items(self._services)
         items: list[object] = []
         for ledger in ledgers:

@@ -68,7 +68,7 @@ def content_security_policy(inline_script: str) -> str:
 
 
 def static_routes() -> APIRouter:
-    """Routes for `/`, `/s/{site}`, `/static/...` and `/i18n/{language}.json`; files are read once, here."""
+    """Routes for `/`, `/s/{site}`, `/sign-in`, `/static/...` and `/i18n/{language}.json`; files are read once, here."""
     assets = _static_assets() | _catalogues()
     index, policy = _index(assets)
     router = APIRouter(include_in_schema=False)
@@ -86,6 +86,7 @@ def static_routes() -> APIRouter:
     methods = ["GET", "HEAD"]
     router.add_api_route("/", page, methods=methods)
     router.add_api_route("/s/{site}", page, methods=methods)
+    router.add_api_route("/sign-in", page, methods=methods)
     router.add_api_route("/static/{path:path}", file, methods=methods)
     router.add_api_route("/i18n/{name}", file, methods=methods)
     return router

@@ -25,9 +25,16 @@ async function request(path, options) {
   } catch (error) {
     throw new ApiError(0, { detail: String(error) });
   }
-  const body = await answer.json().catch(() => ({}));
+  const body = answer.status === 204 ? {} : await answer.json().catch(() => ({}));
+  if (answer.status === 401 && !path.startsWith("/api/v1/session")) askWho();
   if (!answer.ok) throw new ApiError(answer.status, body);
   return body;
+}
+
+/** Go to the sign-in page, and come back to this very address afterwards. */
+export function askWho() {
+  const here = window.location.pathname + window.location.search;
+  window.location.replace(`/sign-in?next=${encodeURIComponent(here)}`);
 }
 
 /** @param {string} path */
@@ -40,6 +47,9 @@ export const post = (path, body) =>
     headers: { "Content-Type": "application/json", "X-Gatehouse": "1" },
     body: JSON.stringify(body),
   });
+
+/** @param {string} path */
+export const remove = (path) => request(path, { method: "DELETE", headers: { "X-Gatehouse": "1" } });
 
 /** @param {string} site */
 export const sitePath = (site) => `/api/v1/sites/${encodeURIComponent(site)}`;

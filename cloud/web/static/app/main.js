@@ -7,13 +7,15 @@ import { Cards } from "./cards.js";
 import { Equipment } from "./equipment.js";
 import { alertIcon, equipmentIcon, overviewIcon, planIcon } from "./icons.js";
 import { Plan } from "./plan.js";
-import { alerts, failure, keepAddress, selected, site, sites, view } from "./store.js";
+import { SignIn } from "./sign-in.js";
+import { actor, alerts, failure, keepAddress, me, selected, site, sites, view } from "./store.js";
 import { follow } from "./stream.js";
 import { TopBar } from "./top-bar.js";
 import { Trends, followTrends } from "./trends.js";
 import { called, chooseLanguage, language, say } from "./words.js";
 
 const SITES_RETRY_MS = 3_000;
+const signingIn = window.location.pathname === "/sign-in";
 const TABS = { overview: overviewIcon, plan: planIcon, alerts: alertIcon, equipment: equipmentIcon };
 
 function Tabs() {
@@ -57,17 +59,17 @@ function Message({ name, command }) {
   return html`<main id="main" class="card message" data-testid="message-${name}"><h2>${say(`page.message.${name}`)}</h2><p>${say(`page.message.${name}_hint`)}</p>${command && html`<code>${command}</code>`}</main>`;
 }
 
+function shown() {
+  if (signingIn) return html`<${SignIn} />`;
+  if (site.value) return html`<${SitePage} />`;
+  if (failure.value) return html`<${Message} name=${failure.value} />`;
+  if (sites.value === null) return html`<main id="main" aria-busy="true"></main>`;
+  if (sites.value.length > 0) return html`<${SiteList} />`;
+  return html`<${Message} name="no-site" command="gatehouse cloud ledger import ledger.yaml" />`;
+}
+
 function App() {
-  const shown = site.value
-    ? html`<${SitePage} />`
-    : failure.value
-      ? html`<${Message} name=${failure.value} />`
-      : sites.value === null
-        ? html`<main id="main" aria-busy="true"></main>`
-        : sites.value.length === 0
-          ? html`<${Message} name="no-site" command="gatehouse cloud ledger import ledger.yaml" />`
-          : html`<${SiteList} />`;
-  return html`<${TopBar} />${shown}`;
+  return html`<${TopBar} />${shown()}`;
 }
 
 function keepTitle() {
@@ -88,6 +90,18 @@ function openSite(id) {
   });
 }
 
+/** Who is signed in; where nobody needs to, nobody is. */
+async function askMyself() {
+  try {
+    const who = await get("/api/v1/session");
+    if (!who.name) return;
+    me.value = who;
+    actor.value = who.name;
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+  }
+}
+
 async function listSites() {
   try {
     const { items } = await get("/api/v1/sites");
@@ -106,7 +120,8 @@ async function listSites() {
 
 const address = /^\/s\/([^/]+)\/?$/.exec(window.location.pathname);
 if (address) openSite(decodeURIComponent(address[1]));
-else void listSites();
+else if (!signingIn) void listSites();
+if (!signingIn) void askMyself();
 await chooseLanguage(language.peek());
 render(html`<${App} />`, /** @type {Element} */ (document.getElementById("app")));
 keepTitle();

@@ -56,6 +56,8 @@ export const trends = state(/** @type {Map<string, import("./types.d.ts").Trend>
 export const theme = state(document.documentElement.dataset.theme ?? "light");
 export const themeChoice = state(remembered("theme") ?? "auto");
 export const actor = state(remembered("actor") ?? "");
+/** Who is signed in, null where nobody is or needs to be. */
+export const me = state(/** @type {{name: string} | null} */ (null));
 
 export const view = state(query.get("view") ?? "overview");
 export const filter = state(query.get("filter") ?? "all");

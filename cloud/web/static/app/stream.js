@@ -1,6 +1,6 @@
 // @ts-check
 /** Keeps one site current: snapshot, then numbered deltas; reconnects, resyncs, and says how fresh the page is. */
-import { ApiError, get, sitePath } from "./api.js";
+import { ApiError, askWho, get, sitePath } from "./api.js";
 import { applyDelta, applySnapshot, fitsDelta } from "./protocol.js";
 import { eventParser } from "./sse.js";
 import { clockOffset, connection, failure, now } from "./store.js";
@@ -91,6 +91,7 @@ class Follower {
         cache: "no-store",
         signal,
       });
+      if (answer.status === 401) askWho();
       if (!answer.ok || !answer.body) throw new ApiError(answer.status, {});
       connection.value = "live";
       await this.read(answer.body, signal);

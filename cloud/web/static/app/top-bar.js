@@ -1,8 +1,9 @@
 // @ts-check
 /** Brand, site, how live the page is, language and theme. */
 import { html } from "../vendor/preact-bundle.js";
+import { remove } from "./api.js";
 import { brandMark, dot, half, moon, ring, sun } from "./icons.js";
-import { connection, remember, site, themeChoice } from "./store.js";
+import { connection, me, remember, site, themeChoice } from "./store.js";
 import { called, chooseLanguage, language, say } from "./words.js";
 
 const NEXT_THEME = /** @type {Record<string, string>} */ ({ auto: "light", light: "dark", dark: "auto" });
@@ -34,6 +35,16 @@ function LanguageSwitch() {
   return html`<button class="button quiet" data-testid="language-switch" lang=${other} onClick=${() => chooseLanguage(other)}>${word}</button>`;
 }
 
+/** @param {{name: string}} props */
+function SignOut({ name }) {
+  const out = async () => {
+    await remove("/api/v1/session");
+    window.location.replace("/sign-in");
+  };
+  const label = say("page.sign_in.out_hint", { name });
+  return html`<button class="button quiet" data-testid="sign-out" title=${label} aria-label=${label} onClick=${out}>${say("page.sign_in.out")}</button>`;
+}
+
 export function TopBar() {
   const shown = site.value;
   return html`<header class="top">
@@ -46,6 +57,7 @@ export function TopBar() {
       </div>
       <div class="top-right">
         ${shown && html`<${Badge} />`}
+        ${me.value && html`<${SignOut} name=${me.value.name} />`}
         <${LanguageSwitch} />
         <${ThemeSwitch} />
       </div>
