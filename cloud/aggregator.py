@@ -33,6 +33,8 @@ from cloud.api.app import build_api
 from cloud.api.ledger_routes import ledger_routes
 from cloud.api.numbers import SiteNumbers
 from cloud.api.pages import SitePages
+from cloud.api.patrol_routes import patrol_routes
+from cloud.api.patrol_views import PatrolViews
 from cloud.api.services import Services
 from cloud.facts.database import open_database
 from cloud.facts.deriving import Deriver
@@ -230,7 +232,8 @@ class Aggregator:
         )
         uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
         entering = ledger_routes(Desk(store), server_now_ms)
-        self.app = build_api(self.services, uplink, entering, _health_route(), static_routes())
+        patrol = patrol_routes(PatrolViews(store), server_now_ms)
+        self.app = build_api(self.services, uplink, entering, patrol, _health_route(), static_routes())
 
     def _account_for_losses(self, _: str, frames: Sequence[Frame], __: int) -> None:
         for frame in frames:

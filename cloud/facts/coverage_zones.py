@@ -42,6 +42,10 @@ class Raster:
         """Cells from left to right."""
         return int(self.zones.shape[1])
 
+    def is_grid_of(self, other: "Raster") -> bool:
+        """Whether the cells are the same ones."""
+        return self.cell_mm == other.cell_mm and self.zones.shape == other.zones.shape
+
     def required(self, bits: int | None = None) -> Mask:
         """Cells of zones that require patrol (of these zones among them)."""
         chosen = self.requiring if bits is None else self.requiring & bits
