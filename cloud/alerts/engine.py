@@ -19,7 +19,7 @@ from cloud.alerts.handling import Acknowledged, Resolved
 from cloud.alerts.lifecycle import Cleared, Event, Passed
 from cloud.alerts.silences import Lookout, Lookouts
 from cloud.alerts.store import AlertStore, VersionMismatch
-from cloud.alerts.trials import TrialRecord
+from cloud.alerts.trials import Trials
 from cloud.alerts.turns import Conditions, Seen, Turn, events_of, passed, runs_of
 from cloud.alerts.view import SiteView, Watch
 from cloud.live import LiveDevice, LiveState
@@ -44,7 +44,7 @@ class AlertEngine:
         live: LiveState,
         watch: Watch,
         now: Callable[[], int],
-        trials: TrialRecord | None = None,
+        trials: Trials | None = None,
     ) -> None:
         self._store = store
         self._live = live
@@ -109,6 +109,11 @@ class AlertEngine:
                 await self._refresh_watch()
             self._tick(self._now())
             await self._drain_if_possible()
+
+    async def step(self) -> None:
+        """Take up what is due by now, of every site. Raises StorageUnavailable; nothing is lost then."""
+        self._tick(self._now())
+        await self._drain()
 
     async def evaluate(self, site: str) -> None:
         """Let time pass for one site and store what turned. Raises StorageUnavailable; nothing is lost then."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -23,6 +24,13 @@ class Trial:
     since_ms: int
     active: bool
     recorded_ms: int
+
+
+class Trials(Protocol):
+    """Where what rules on trial say is written down. Blocks."""
+
+    def note(self, turns: Sequence[Turn], now_ms: int) -> None:
+        """Keep turns, each once. Raises StorageUnavailable."""
 
 
 class TrialRecord:

@@ -1,0 +1,149 @@
+"""`gatehouse rules`: the alert rules, the check of own ones, and what they would have said of the last days."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devices.document import read_text
+from devices.errors import ConfigurationError, GatehouseError
+from devices.expectations import nearest_key
+from devices.rules import Rule, known_rules, load_rules, parse_site_rules, rules_of_site
+
+EXIT_FAILURE, EXIT_USAGE, EXIT_CONFIGURATION = 1, 2, 3
+DAY_MS = 86_400_000
+_COLUMNS = ("id", "severity", "kind", "delay", "at", "mode")
+
+app = typer.Typer(no_args_is_help=True, help="The alert rules, and what they would have said of the last days.")
+
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A pack, or a site's overrides and own rules.")]
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """Print what is wrong, configuration as file:line:column, and turn it into an exit code."""
+    try:
+        yield
+    except ConfigurationError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(EXIT_CONFIGURATION) from None
+    except GatehouseError as error:
+        typer.echo(f"gatehouse rules: {error}", err=True)
+        raise typer.Exit(EXIT_FAILURE) from None
+
+
+@app.command("list")
+def list_rules(*, as_json: Json = False) -> None:
+    """Every packaged rule: id, colour, kind, on-delay, who evaluates it, mode."""
+    rules = list(known_rules().values())
+    if as_json:
+        typer.echo(json.dumps([json.loads(rule.model_dump_json(exclude_defaults=True)) for rule in rules], indent=1))
+        return
+    rows = [_row(rule) for rule in rules]
+    widths = [max(len(row[column]) for row in [_COLUMNS, *rows]) for column in range(len(_COLUMNS))]
+    for row in [_COLUMNS, *rows]:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _row(rule: Rule) -> tuple[str, ...]:
+    return rule.id, rule.severity.value, rule.when.kind, f"{rule.on_delay:g} s", rule.at.value, rule.mode.value
+
+
+@app.command()
+def show(rule_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """One packaged rule with everything in it, as JSON."""
+    rules = known_rules()
+    if rule_id not in rules:
+        typer.echo(f"unknown rule {rule_id!r}{nearest_key(rule_id, list(rules))}", err=True)
+        raise typer.Exit(EXIT_USAGE)
+    typer.echo(rules[rule_id].model_dump_json(indent=1, exclude_defaults=True))
+
+
+@app.command()
+def check(file: File) -> None:
+    """Look for mistakes; each is named with its line and column."""
+    with _reporting():
+        rules = _rules_in(file)
+        unknown = _unknown_roles(rules)
+    typer.echo(f"{file}: fine: {len(rules)} rules hold")
+    for rule, role in unknown:
+        typer.echo(f"{file}: {rule}: no packaged profile has {role!r}; a profile of the site must")
+
+
+@app.command("test")
+def rehearse_rules(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="As for check; else the packaged rules.")
+    ] = None,
+    data_dir: Annotated[Path, typer.Option("--data-dir", help="Of the aggregator, which must not run.")] = Path(
+        "cloud-data"
+    ),
+    site: Annotated[str | None, typer.Option(help="One site; else all.")] = None,
+    days: Annotated[int, typer.Option(help="How many days back.", min=1, max=366)] = 7,
+    only: Annotated[str | None, typer.Option("--rule", help="One rule.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """List what rules would have raised over the last days, by the frames in the log. Calls nobody, writes nothing."""
+    with _reporting():
+        rules = known_rules() if file is None else _rules_in(file)
+        if only is not None:
+            rules = {name: rule for name, rule in rules.items() if name == only}
+        found = _rehearsed(data_dir, rules, site, days)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
+        return
+    for one in found:
+        ended = one["to"] or "goes on"
+        typer.echo(f"{one['from']}  {ended:24}  {one['severity']:6}  {one['site']}  {one['rule']}  {one['thing']}")
+    typer.echo(f"{len(found)} alerts in {days} days")
+    for name, count in Counter(one["rule"] for one in found).most_common():
+        typer.echo(f"  {count:5} {name}")
+
+
+def _rehearsed(data_dir: Path, rules: Mapping[str, Rule], site: str | None, days: int) -> list[dict[str, str | None]]:
+    from cloud.aggregator import owning, server_now_ms
+    from cloud.alerts.rehearsal import opened, rehearse
+    from devices.instants import format_instant
+
+    with owning(data_dir) as places, opened(places.log, places.gateways, places.facts, places.history) as (past, watch):
+        now_ms = server_now_ms()
+        sites = [one for one in watch.sites() if site in {None, one}]
+        found = asyncio.run(rehearse(past, watch, rules, (now_ms - days * DAY_MS, now_ms), sites))
+    return [
+        {
+            "site": one.site, "rule": one.rule, "severity": one.severity, "thing": one.thing,
+            "from": format_instant(one.from_ms), "to": None if one.to_ms is None else format_instant(one.to_ms),
+        } for one in found
+    ]  # fmt: skip
+
+
+def _rules_in(file: Path) -> dict[str, Rule]:
+    """Of a pack its rules; of a site's document the packaged rules with its changes."""
+    text = read_text(file)
+    if any(line.startswith(("id:", "version:")) for line in text.splitlines()):
+        return {rule.id: rule for rule in load_rules(file).rules}
+    return rules_of_site(known_rules(), parse_site_rules(text, str(file)))
+
+
+def _unknown_roles(rules: Mapping[str, Rule]) -> list[tuple[str, str]]:
+    from devices.profile import load_profiles
+
+    profiles = load_profiles().values()
+    signals = {name for profile in profiles for name in profile.profile.signals}
+    measures = {name for profile in profiles for name in profile.profile.measures}
+    packaged = known_rules()
+    found = []
+    for rule in rules.values():
+        if packaged.get(rule.id) is rule:
+            continue
+        found += [(rule.id, name) for name in getattr(rule.when, "signals", ()) if name not in signals]
+        measure = getattr(rule.when, "measure", None)
+        found += [(rule.id, measure)] if measure is not None and measure not in measures else []
+    return found
