@@ -201,6 +201,8 @@ class Aggregator:
             self.writers.append(InfluxHistory(influx, places.influx_position, self.log.log_id))
         releases = Releases(self.facts)
         self.feeds = [HistoryFeed(self.log, self.keys, writer, server_now_ms, releases) for writer in self.writers]
+        for feed in self.feeds:
+            self.processor.listen(feed.frames_arrived)
         store = FactStore(self.facts, eager=False)
         self.deriver = Deriver(store, server_now_ms)
         self.processor.listen(self.deriver.frames_arrived)

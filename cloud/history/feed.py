@@ -59,6 +59,10 @@ class HistoryFeed:
             except TimeoutError:
                 pass  # nothing came: time for the next maintenance
 
+    def frames_arrived(self, *_: object) -> None:
+        """Look now: frames may have been released that came long ago. A listener of the processor."""
+        self._arrived.set()
+
     def stop(self) -> None:
         """Let `run` end after the batch at hand."""
         self._stopping = True
