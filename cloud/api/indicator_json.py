@@ -72,7 +72,8 @@ def compared_json(one: Compared) -> Json:
     benchmark = one.benchmark
     return {
         "id": benchmark.id, "indicator": benchmark.indicator, "kind": benchmark.kind,
-        "source": benchmark.source or None, "year": benchmark.year, "best_site": one.best_site, "value": _float(one.value), "own": _float(one.own),
+        "source": benchmark.source or None, "year": benchmark.year, "best_site": one.best_site,
+        "value": _float(one.value), "own": _float(one.own),
         "gap": _float(one.gap), "stage": one.stage.value, "expires_at": format_instant(one.expires_ms),
     }  # fmt: skip
 

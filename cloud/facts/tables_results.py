@@ -32,6 +32,13 @@ result_heads = sa.Table(
     sa.Index("result_heads_by_window", "indicator", "from_ms", "to_ms"),
 )  # fmt: skip
 
+# The newest of them of each indicator: what a portfolio shows, without reading all that there ever was.
+result_newest = sa.Table(
+    "result_newest", metadata, key("site"), key("indicator"), big("from_ms"), big("to_ms"),
+    sa.Column("value", sa.Float), sa.Column("coverage", sa.Float), sa.Column("verdict", sa.String),
+    sa.Column("revision", sa.Integer, nullable=False), sa.Column("final", sa.Boolean, nullable=False),
+)  # fmt: skip
+
 # Local days (proleptic ordinals) whose states were computed again since their results were issued.
 result_marks = sa.Table("result_marks", metadata, key("site"), key("day", sa.Integer), big("version"))
 

@@ -20,7 +20,7 @@ from cloud.facts.ledger import Ledger
 from cloud.facts.ledgers import ledger_version
 from cloud.facts.result_marks import mark_results, marked_days, settle_marks
 from cloud.facts.store import FactStore
-from cloud.facts.tables_results import result_heads, result_progress
+from cloud.facts.tables_results import result_heads, result_newest, result_progress
 from cloud.indicators.definition import FINAL_AFTER_MS, FrameRange, IndicatorResult, Window
 from cloud.indicators.imported import first_told_ms
 from cloud.indicators.periods import period_around
@@ -163,9 +163,10 @@ def _results(
 
 def _finish(connection: sa.Connection, site: str, until_ms: int, now_ms: int) -> None:
     """What was looked at after its 72 hours is final."""
-    table = result_heads
-    due = (table.c.site == site) & table.c.final.is_(False) & (table.c.to_ms <= min(until_ms, now_ms - FINAL_AFTER_MS))
-    connection.execute(sa.update(table).where(due).values(final=True, checked_ms=now_ms))
+    for table, more in ((result_heads, {"checked_ms": now_ms}), (result_newest, {})):
+        over = table.c.to_ms <= min(until_ms, now_ms - FINAL_AFTER_MS)
+        due = (table.c.site == site) & table.c.final.is_(False) & over
+        connection.execute(sa.update(table).where(due).values(final=True, **more))
 
 
 def _keep(connection: sa.Connection, site: str, seen: _Seen) -> None:

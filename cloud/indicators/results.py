@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from cloud.facts.database import reading
-from cloud.facts.tables_results import result_heads, results
+from cloud.facts.tables_results import result_heads, result_newest, results
 from cloud.indicators.definition import IndicatorResult, Window, is_final
 from cloud.indicators.written import read_back, signature, text_of
 
@@ -57,8 +57,9 @@ def record(
             row, last = _row(connection, site, one, revision, entry=entry, recorded_ms=now_ms, previous_entry=last)
             rows.append(row)
         final = settled and is_final(one.window, now_ms)
-        written = {"revision": revision, "signature": mark, "checked_ms": now_ms, "final": final}
-        connection.execute(_REPLACE_HEAD, _head_row(site, one) | written)
+        shown = _head_row(site, one) | {"revision": revision, "final": final}
+        connection.execute(_REPLACE_HEAD, shown | {"signature": mark, "checked_ms": now_ms})
+        connection.execute(_REPLACE_NEWEST, shown)
     if rows:
         connection.execute(sa.insert(results), rows)
     return len(rows)
@@ -136,6 +137,16 @@ _REPLACE_HEAD = _head.on_conflict_do_update(
         name: _head.excluded[name]
         for name in ("revision", "signature", "value", "coverage", "verdict", "checked_ms", "final")
     }
+)
+
+_newest = insert(result_newest)
+_REPLACE_NEWEST = _newest.on_conflict_do_update(
+    set_={
+        name: _newest.excluded[name]
+        for name in ("from_ms", "to_ms", "value", "coverage", "verdict", "revision", "final")
+    },
+    where=(_newest.excluded.to_ms > result_newest.c.to_ms)
+    | ((_newest.excluded.to_ms == result_newest.c.to_ms) & (_newest.excluded.from_ms >= result_newest.c.from_ms)),
 )
 
 

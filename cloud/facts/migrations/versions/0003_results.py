@@ -49,6 +49,18 @@ TABLES: dict[str, tuple[Columns, Columns]] = {
             "final": FLAG,
         },
     ),
+    "result_newest": (
+        {"site": TEXT, "indicator": TEXT},
+        {
+            "from_ms": BIG,
+            "to_ms": BIG,
+            "value?": REAL,
+            "coverage?": REAL,
+            "verdict?": TEXT,
+            "revision": INT,
+            "final": FLAG,
+        },
+    ),
     "result_marks": ({"site": TEXT, "day": INT}, {"version": BIG}),
     "result_progress": (
         {"site": TEXT},
