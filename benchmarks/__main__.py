@@ -4,7 +4,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import dead_units, frames, ingest, journal, peer, polling
+from benchmarks import coverage, dead_units, frames, ingest, journal, peer, polling
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "journal": journal.measure,
     "ingest": ingest.measure,
     "polling": polling.measure,
+    "coverage": coverage.measure,
     "dead-units": dead_units.measure,
     "peer": peer.measure,
 }
