@@ -38,7 +38,9 @@ def portfolio(engine: sa.Engine) -> dict[str, list[Line]]:
     found: dict[str, list[Line]] = {}
     with reading(engine) as connection:
         for row in connection.exec_driver_sql(_NEWEST).cursor.fetchall():
-            found.setdefault(row[0], []).append(Line(*row[1:8], final=bool(row[8])))
+            site, name, from_ms, to_ms, value, coverage, verdict, revision, final = row
+            line = Line(name, from_ms, to_ms, value, coverage, verdict, revision, bool(final))
+            found.setdefault(site, []).append(line)
     return found
 
 
