@@ -49,8 +49,8 @@ from cloud.history.influx import InfluxHistory, InfluxSettings
 from cloud.history.store import HistoryWriter
 from cloud.indicators.recording import Recorder
 from cloud.ingest.admission import Admission
+from cloud.ingest.checkpoint import Checkpoint
 from cloud.ingest.gateways import GatewayRegister
-from cloud.ingest.identities import Identities
 from cloud.ingest.integrity import IntegrityRecord
 from cloud.ingest.log_segments import SegmentLog
 from cloud.ingest.receive import receiving
@@ -186,7 +186,8 @@ class Aggregator:
         self.facts = open_database(places.facts)
         self.live = LiveState()
         self.integrity = IntegrityRecord(places.integrity)
-        self.admission = Admission(self.log, self.keys, Identities.of_log(self.log), server_now_ms, self.integrity)
+        self.checkpoint = Checkpoint(places.log / "identities", self.log, server_now_ms)
+        self.admission = Admission(self.log, self.keys, self.checkpoint.identities(), server_now_ms, self.integrity)
         self.processor = Processor(
             self.log, self.keys, self.facts, lambda finding: self.integrity.note(finding, server_now_ms())
         )
@@ -271,6 +272,7 @@ class Aggregator:
                 group.create_task(self.periodic_rules.run(), name="periodic rules"),
                 group.create_task(self.pages.run(), name="pages"),
                 group.create_task(self.deriver.run(), name="deriver"),
+                group.create_task(self.checkpoint.run(), name="checkpoint"),
                 group.create_task(self.recorder.run(), name="recorder"),
             ]
             serving = group.create_task(server.serve([listening]), name="server")

@@ -1,19 +1,19 @@
 """Which frames the log holds: tells a duplicate from a fork and makes the Receipt's lanes.
 
-Eight bytes of each frame's hash are kept in memory, in pages, and rebuilt from the log at start.
+Eight bytes of each frame's hash are kept in memory, in pages, and rebuilt at start from a checkpoint and the log.
 """
 
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Self
 
 from cloud.ingest.log import FIRST_POSITION, FrameLog, LogEntry
-from cloud.ingest.trails import PREFIX_BYTES, Suspicion, Trails, fork_of
+from cloud.ingest.trails import PREFIX_BYTES, Past, Suspicion, Trails, fork_of
 from devices.errors import FrameError, UnknownVersion
-from devices.frame import Header, Identity, open_frame
+from devices.frame import Header, Identity, Origin, open_frame
 from devices.reading import Lane
 from devices.receipt import LaneState
 from devices.sequences import SeqRanges
@@ -53,6 +53,20 @@ class _Epoch:
         self.seqs.add(seq, seq)
         self.closed.add(seq, seq)
 
+    def add_run(self, first_seq: int, prefixes: "array[int]") -> None:
+        """Frames that follow each other; those that are known stay as they are."""
+        last_seq = first_seq + len(prefixes) - 1
+        for low, high in list(self.seqs.missing(first_seq, last_seq)):
+            at = low
+            while at <= high:
+                number, offset = divmod(at, _PAGE)
+                count = min(_PAGE - offset, high - at + 1)
+                page = self.pages.setdefault(number, array("Q", bytes(8 * _PAGE)))
+                page[offset : offset + count] = prefixes[at - first_seq : at - first_seq + count]
+                at += count
+        self.seqs.add(first_seq, last_seq)
+        self.closed.add(first_seq, last_seq)
+
 
 class Identities:
     """Known frames by gateway, lane, epoch and sequence. Used from one thread."""
@@ -68,9 +82,16 @@ class Identities:
     def of_log(cls, log: FrameLog) -> Self:
         """What a log holds. Reads headers only. Raises StorageUnavailable."""
         self = cls()
-        for lane in Lane:
-            for entry in _entries(log, lane):
+        self.read_on(log, dict.fromkeys(Lane, FIRST_POSITION))
+        return self
+
+    def read_on(self, log: FrameLog, positions: dict[Lane, int]) -> int:
+        """Take what a log holds behind these positions, and its quarantine; how many frames were read."""
+        count = 0
+        for lane, position in positions.items():
+            for entry in _entries(log, lane, position):
                 self._add_bytes(entry.data)
+                count += 1
         after = FIRST_POSITION
         while entries := log.read_quarantine(after, SCAN_FRAMES):
             for entry in entries:
@@ -78,14 +99,25 @@ class Identities:
                 self.add_fork(identity_of(sealed.header), sealed.hash)
                 self.suspicions.append(fork_of(sealed.header, sealed.hash))
             after = entries[-1].position
-        return self
+        return count
+
+    def restore(self, past: Past, prefixes: "array[int]", origin: Origin, spans: Iterable[tuple[int, int]]) -> None:
+        """Take frames that follow each other from a checkpoint; what they contradict was told before."""
+        lanes = self._gateways.setdefault(past.gateway, {})
+        epoch = lanes.setdefault((past.lane, past.epoch), _Epoch())
+        epoch.add_run(past.first_seq, prefixes)
+        self._trails.restore(past, origin, spans, knows_before=past.first_seq - 1 in epoch.seqs)
+
+    def restored(self) -> None:
+        """A checkpoint was read to its end."""
+        self._trails.restored()
 
     def look_up(self, identity: Identity, digest: bytes) -> Known:
         """Whether a frame with this SHA-256 is new."""
         epoch = self._gateways.get(identity.gateway, {}).get((identity.lane, identity.epoch))
         if epoch is None or identity.seq not in epoch.seqs:
             return Known.NEW
-        return Known.DUPLICATE if epoch.prefix(identity.seq) == _prefix(digest) else Known.FORK
+        return Known.DUPLICATE if epoch.prefix(identity.seq) == prefix_of(digest) else Known.FORK
 
     def add(self, header: Header, digest: bytes) -> list[Suspicion]:
         """Take note of a stored frame; what it contradicts. The first one under an identity counts."""
@@ -93,7 +125,7 @@ class Identities:
         epoch = lanes.setdefault((header.lane, header.epoch), _Epoch())
         if header.seq in epoch.seqs:
             return []
-        prefix = _prefix(digest)
+        prefix = prefix_of(digest)
         found = self._trails.follow(header, prefix, epoch.stored_prefix)
         epoch.add(header.seq, prefix)
         return found
@@ -105,19 +137,23 @@ class Identities:
 
     def knows_fork(self, identity: Identity, digest: bytes) -> bool:
         """Whether this very fork is quarantined already."""
-        return (identity, _prefix(digest)) in self._forks
+        return (identity, prefix_of(digest)) in self._forks
 
     def add_fork(self, identity: Identity, digest: bytes) -> None:
         """Take note of a quarantined frame."""
-        self._forks.add((identity, _prefix(digest)))
+        self._forks.add((identity, prefix_of(digest)))
 
     def knows_stranger(self, digest: bytes) -> bool:
         """Whether a frame of a newer format with this SHA-256 is in the log."""
-        return _prefix(digest) in self._strangers
+        return prefix_of(digest) in self._strangers
+
+    def add_stranger_prefix(self, prefix: int) -> None:
+        """As `add_stranger`, from a checkpoint."""
+        self._strangers.add(prefix)
 
     def add_stranger(self, digest: bytes) -> None:
         """Take note of a stored frame of a newer format."""
-        self._strangers.add(_prefix(digest))
+        self._strangers.add(prefix_of(digest))
 
     def states(self, gateway: str, only: set[tuple[Lane, bytes]] | None = None) -> tuple[LaneState, ...]:
         """What is held of a gateway's epochs, of all or of some; epochs nothing is held of say so."""
@@ -146,7 +182,8 @@ def stranger_hash(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _prefix(digest: bytes) -> int:
+def prefix_of(digest: bytes) -> int:
+    """What is kept of a hash; 0 of an empty one."""
     return int.from_bytes(digest[:PREFIX_BYTES], "big")
 
 
@@ -157,8 +194,7 @@ def _state(lane: Lane, name: bytes, epoch: _Epoch | None) -> LaneState:
     return LaneState(lane, name.hex(), closed.contiguous, closed.highest, closed.gaps(GAPS_LISTED_MAX))
 
 
-def _entries(log: FrameLog, lane: Lane) -> Iterator[LogEntry]:
-    after = FIRST_POSITION
+def _entries(log: FrameLog, lane: Lane, after: int) -> Iterator[LogEntry]:
     while entries := log.read(lane, after, SCAN_FRAMES):
         yield from entries
         after = entries[-1].position

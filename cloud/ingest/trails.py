@@ -4,8 +4,9 @@ Two epochs of one lane cover no time together while one machine seals them, and 
 the one before it. What contradicts that is told; the result does not depend on the order of arrival.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import NamedTuple
 
 import msgspec
@@ -28,6 +29,17 @@ class Suspicion(NamedTuple):
     detail: str
 
 
+class Past(NamedTuple):
+    """Frames that follow each other, from a checkpoint. `named` is the prefix of the hash before the first."""
+
+    gateway: str
+    lane: Lane
+    epoch: bytes
+    first_seq: int
+    last_seq: int
+    named: int
+
+
 @dataclass(slots=True)
 class _Trail:
     """Of one epoch: milliseconds that trusted frames cover, and whom frames without a known predecessor follow."""
@@ -36,6 +48,11 @@ class _Trail:
     from_ms: int = 2**62
     to_ms: int = 0
     awaited: dict[int, int] = field(default_factory=dict)  # seq -> prefix of the hash that the next frame named
+
+    def cover(self, from_ms: int, to_ms: int) -> None:
+        self.covered.add(from_ms, to_ms - 1)
+        self.from_ms = min(self.from_ms, from_ms)
+        self.to_ms = max(self.to_ms, to_ms)
 
 
 def fork_of(header: Header, digest: bytes) -> Suspicion:
@@ -58,12 +75,34 @@ class Trails:
         trail = lane.setdefault(header.epoch, _Trail())
         found = _chain(header, prefix, trail, stored_prefix) if header.lane is Lane.EVENTS else []
         if header.trusted and header.origin is Origin.LIVE and header.to_ms > header.from_ms:
-            trail.covered.add(header.from_ms, header.to_ms - 1)
-            trail.from_ms = min(trail.from_ms, header.from_ms)
-            trail.to_ms = max(trail.to_ms, header.to_ms)
+            trail.cover(header.from_ms, header.to_ms)
             if len(lane) > 1:
                 found += self._overlaps(header, trail, lane)
         return found
+
+    def restore(self, past: Past, origin: Origin, spans: Iterable[tuple[int, int]], *, knows_before: bool) -> None:
+        """Take what a checkpoint says; what it contradicts was told when it arrived."""
+        if origin is Origin.IMPORT:
+            return
+        trail = self._trails.setdefault((past.gateway, past.lane), {}).setdefault(past.epoch, _Trail())
+        if past.lane is Lane.EVENTS:
+            trail.awaited.pop(past.last_seq, None)
+            if past.first_seq > 1 and not knows_before:
+                trail.awaited[past.first_seq - 1] = past.named
+        if origin is Origin.LIVE:
+            for from_ms, to_ms in spans:
+                trail.cover(from_ms, to_ms)
+
+    def restored(self) -> None:
+        """After `restore`: pairs of epochs that cover the same time were told, day by day."""
+        for (gateway, lane), epochs in self._trails.items():
+            for one, other in combinations(epochs, 2):
+                a, b = epochs[one], epochs[other]
+                from_ms, to_ms = max(a.from_ms, b.from_ms), min(a.to_ms, b.to_ms)
+                for day in range(from_ms // DAY_MS, (to_ms - 1) // DAY_MS + 1) if to_ms > from_ms else ():
+                    first_ms, end_ms = max(from_ms, day * DAY_MS), min(to_ms, (day + 1) * DAY_MS)
+                    if _shared_ms(a.covered, b.covered, first_ms, end_ms) > OVERLAP_MS_MAX:
+                        self._told.add((gateway, lane, frozenset((one, other)), day))
 
     def _overlaps(self, header: Header, trail: _Trail, lane: dict[bytes, _Trail]) -> list[Suspicion]:
         """Other epochs that cover the same time on the day of this frame; each pair is told once a day."""
