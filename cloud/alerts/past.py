@@ -1,4 +1,4 @@
-"""Faults that were over before anybody here could know: found in the facts, recorded, never paged.
+"""Faults and signals that were over before anybody here could know: found in the facts, recorded, never paged.
 
 Frames that arrive late or are imported are looked through once they have stopped coming for a while; after a
 start everything of the last weeks is, because nobody remembers what came last.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from cloud.alerts.engine import AlertEngine
+from cloud.alerts.past_signals import signal_spans
 from cloud.facts.failures import asking
 from cloud.facts.ledger import Ledger
 from cloud.facts.store import FactStore
@@ -103,6 +104,15 @@ class PastAlerts:
         # a fault that goes on lies open at the end of its window, so it is left to the live rules
         spans = await asyncio.to_thread(fault_spans, self._store, ledger, Window(from_ms - 1, now_ms), now_ms)
         added = await self._engine.record_passed(site, spans)
+        added += await self._record_signals(site, from_ms - 1, now_ms)
         if added:
             _log.info("alerts of the past recorded", site=site, count=added)
+        return added
+
+    async def _record_signals(self, site: str, from_ms: int, to_ms: int) -> int:
+        view, added = self._engine.view(site), 0
+        with asking("signals"):
+            found = await asyncio.to_thread(signal_spans, self._store, view, from_ms, to_ms)
+        for key, spans in found.items():
+            added += await self._engine.record_spans(view.rules[key.rule], key, spans)
         return added

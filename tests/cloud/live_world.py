@@ -22,8 +22,10 @@ PROFILE = load_profiles()["generic-di"]
 POINT = min(PROFILE.state_points)
 
 
-def sealed(content: Content, to_ms: int, *, seq: int = 1, origin: Origin = Origin.LIVE) -> Frame:
-    """An events frame as the processor hands it on, of the second before `to_ms`."""
+def sealed(
+    content: Content, to_ms: int, *, seq: int = 1, origin: Origin = Origin.LIVE, from_ms: int | None = None
+) -> Frame:
+    """An events frame as the processor hands it on, of the second before `to_ms` unless it began at `from_ms`."""
     header = Header(
         gateway="gw-1",
         lane=Lane.EVENTS,
@@ -32,7 +34,7 @@ def sealed(content: Content, to_ms: int, *, seq: int = 1, origin: Origin = Origi
         key_id="",
         clock_run=bytes(8),
         monotonic_ms=to_ms,
-        from_ms=to_ms - 1000,
+        from_ms=to_ms - 1000 if from_ms is None else from_ms,
         to_ms=to_ms,
         trusted=True,
         uncertainty_ms=0,
