@@ -36,8 +36,12 @@ format: setup  ## put every file into the formatter's form
 bench: setup  ## figures of design: ratios and percentiles, no verdicts
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-soak: setup  ## the long form of the tests; takes an hour or so
+soak: setup  ## the long form of the tests, some hours; with MINUTES=N random faults on real processes for N minutes
+ifdef MINUTES
+	@$(BIN)/python -m tests.scenarios.soak --minutes $(MINUTES) $(ARGS)
+else
 	@$(BIN)/python -m pytest -q -m soak --timeout 0 $(ARGS)
+endif
 
 lock: setup  ## write requirements/*.txt anew from pyproject.toml
 	@tools/lock.sh $(BIN)

@@ -13,9 +13,10 @@ import struct
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
+from typing import Any
 
 import structlog
 
@@ -71,6 +72,11 @@ class Faults:
         shares = [share for _, share in self._shares()]
         if min(shares) < 0 or sum(shares) > 1 + 1e-9 or self.delay_s < 0 or self.late_s < 0:
             raise ValueError("faults are shares from 0 to 1, at most 1 together; times are not negative")
+
+    def with_share(self, fate: Fate, share: float) -> "Faults":
+        """The same with another share of one fate. Raises ValueError."""
+        changed: dict[str, Any] = {fate.value.replace("-", "_"): share}
+        return replace(self, **changed)
 
     def fate(self, drawn: float) -> Fate:
         """The fate of a message that drew a number from [0, 1)."""

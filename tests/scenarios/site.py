@@ -89,7 +89,7 @@ class Child:
 
     @property
     def log(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")
+        return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
 
     async def kill(self) -> None:
         """SIGKILL: what a power cut is for the process."""
