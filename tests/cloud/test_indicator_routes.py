@@ -99,9 +99,9 @@ async def test_what_is_not_there_or_cannot_be_read_is_a_problem(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def define(http: httpx.AsyncClient) -> None:
+async def define(http: httpx.AsyncClient, name: str) -> None:
     definition = {
-        "id": "complaint.response",
+        "id": name,
         "name": {"en": "C", "zh-CN": "投诉"},
         "value_unit": "ms",
         "better": "lower",
