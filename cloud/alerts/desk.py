@@ -23,7 +23,7 @@ from cloud.alerts.lifecycle import Event
 from cloud.alerts.notices import SiteTold, decide
 from cloud.alerts.outbox import Notification, Outbox
 from cloud.alerts.people import Roster
-from cloud.alerts.rectification import Followed, Item, Late, Step, Withdrawn, item_of
+from cloud.alerts.rectification import Followed, Item, Late, Step, Withdrawn, item_id, item_of
 from cloud.alerts.storms import CHATTER_WINDOW_MS, Silences, Topology, inhibitions, is_chattering, is_flooded
 from cloud.facts.database import reading, writing
 from cloud.facts.failures import asking
@@ -156,14 +156,14 @@ class AlertDesk:
         for alert in self._book.of_site(site):
             if not alert.is_open:
                 continue
-            item = self._items.get(_item_id(alert))
+            item = self._items.get(item_id(alert.id))
             for event in overdue(alert, now_ms, planned=item is not None and item.is_planned):
                 yield alert.key, event
 
     async def _see_to_items(self, site: str, now_ms: int) -> None:
         alerts = {alert.id: alert for alert in self._book.of_site(site)}
         for alert in alerts.values():
-            if _needs_item(alert) and not _has_item(alert, self._items.get(_item_id(alert))):
+            if _needs_item(alert) and not _has_item(alert, self._items.get(item_id(alert.id))):
                 criticality = self._places.criticality(site, alert.key.thing)
                 await self._items.report(item_of(alert, criticality, now_ms))
         for item in self._items.open_items(site):
@@ -206,10 +206,6 @@ class AlertDesk:
                 connection.execute(site_told.insert(), {"site": site, "body": body})
         if messages:
             self._outbox.added()
-
-
-def _item_id(alert: Alert) -> str:
-    return "ri_" + alert.id.removeprefix("al_")
 
 
 def _may_come_back(alert: Alert, told: SiteTold, now_ms: int) -> bool:

@@ -19,6 +19,7 @@ from devices.rules import Severity
 
 LINES_MAX = 50  # alerts named in one notification; `more` counts the rest
 BATCH_MAX = 200
+KEPT_MS = 90 * 86_400_000  # after a sender was done with it
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -98,12 +99,11 @@ class Outbox:
         """Add messages within the transaction of what made them necessary. One that is there already stays."""
         for one in notifications:
             known = sa.select(outbox.c.id).where(outbox.c.site == one.site, outbox.c.id == one.id)
-            if connection.execute(known).one_or_none() is None:
-                body = msgspec.json.encode(one)
-                connection.execute(
-                    outbox.insert(),
-                    {"site": one.site, "id": one.id, "kind": one.kind, "at_ms": one.at_ms, "body": body},
-                )
+            if connection.execute(known).one_or_none() is not None:
+                continue
+            last = connection.execute(sa.select(sa.func.max(outbox.c.number)).where(outbox.c.site == one.site)).scalar()
+            row = {"site": one.site, "id": one.id, "number": (last or 0) + 1, "kind": one.kind, "at_ms": one.at_ms}
+            connection.execute(outbox.insert(), {**row, "body": msgspec.json.encode(one)})
 
     def added(self) -> None:
         """Tell the listeners, after the transaction."""
@@ -111,20 +111,22 @@ class Outbox:
             listener()
 
     def waiting(self, limit: int = BATCH_MAX) -> list[Notification]:
-        """Give what no sender is done with, oldest first."""
+        """Give what no sender is done with, oldest first; those of one site in the order in which they were added."""
         query = sa.select(outbox.c.body).where(outbox.c.finished_ms.is_(None))
-        return self._found(query.order_by(outbox.c.at_ms, outbox.c.id).limit(min(limit, BATCH_MAX)))
+        return self._found(query.order_by(outbox.c.at_ms, outbox.c.site, outbox.c.number).limit(min(limit, BATCH_MAX)))
 
     def of_site(self, site: str, limit: int = BATCH_MAX) -> list[Notification]:
         """Give the newest messages of a site, finished or not, newest first."""
         query = sa.select(outbox.c.body).where(outbox.c.site == site)
-        return self._found(query.order_by(outbox.c.at_ms.desc(), outbox.c.id.desc()).limit(min(limit, BATCH_MAX)))
+        return self._found(query.order_by(outbox.c.number.desc()).limit(min(limit, BATCH_MAX)))
 
     def finished(self, site: str, notifications: Sequence[str], now_ms: int) -> None:
-        """Note that nothing is left to do for these messages."""
+        """Note that nothing is left to do for these messages, and forget those of long ago."""
         where = (outbox.c.site == site) & outbox.c.id.in_(list(notifications))
+        old = (outbox.c.site == site) & (outbox.c.finished_ms < now_ms - KEPT_MS)
         with asking("messages"), writing(self._engine) as connection:
             connection.execute(outbox.update().where(where).values(finished_ms=now_ms))
+            connection.execute(outbox.delete().where(old))
 
     def _found(self, query: "sa.Select[Any]") -> list[Notification]:
         with asking("messages"), reading(self._engine) as connection:

@@ -181,10 +181,15 @@ class WrongStep(Permanent):
     """The item is not where this could be done."""
 
 
+def item_id(alert: str) -> str:
+    """The id of the one item that an alert of this id opens."""
+    return "ri_" + alert.removeprefix("al_")
+
+
 def item_of(alert: Alert, criticality: str, now_ms: int) -> Item:
     """The item that an alert opens; there is one an alert."""
     return Item(
-        id="ri_" + alert.id.removeprefix("al_"),
+        id=item_id(alert.id),
         site=alert.key.site,
         title="",  # the alert's own sentence, in the reader's language
         reported_ms=now_ms,

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from cloud.access.rights import Act
 from cloud.alerts.alert import Alert, AlreadyAcknowledged, AlreadyResolved, BadRequest, ConditionActive
 from cloud.alerts.handling import (
     Acknowledged,
@@ -33,6 +34,7 @@ from cloud.api.once import once_route
 from cloud.api.picture import Json
 from cloud.api.problems import Problem, not_found, unusable
 from cloud.api.services import Services
+from cloud.api.sign_in import must
 from devices.instants import format_instant, parse_instant
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -130,6 +132,7 @@ class _ActingRoutes:
     async def bulk(self, request: Request, body: alert_schema.BulkBody) -> Response:
         """Do one thing to many alerts. Each item of the answer has the status that it would have had alone."""
         event = _event_of(body, actor_of(request, body.actor))
+        act = Act.DIRECT if body.action == "assign" else Act.HANDLE
         store, names = self._services.alert_store, dict[str, dict[str, Json]]()
         ids = list(dict.fromkeys(one.id for one in body.alerts))
         known = {alert.id: alert for alert in await asyncio.to_thread(store.of_ids, ids)}
@@ -139,6 +142,7 @@ class _ActingRoutes:
             try:
                 if found is None:
                     raise not_found("alert", one.id)
+                must(request, act, found.key.site, f"/api/v1/alerts/{one.id}")
                 after = await self._apply(found, event, one.version)
             except Problem as problem:
                 wrong = {"code": problem.code, "detail": problem.detail, **problem.extra}

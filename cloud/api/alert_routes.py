@@ -141,7 +141,8 @@ class _AlertRoutes:
             cursor = self._lists.settle(await asyncio.to_thread(store.ids, wanted, sort, IDS_MAX))
         if cursor is not None and is_settled(cursor):
             ids, following = self._lists.page(cursor, limit)
-            return await asyncio.to_thread(store.of_ids, ids), following
+            found = await asyncio.to_thread(store.of_ids, ids)
+            return [one for one in found if not wanted.sites or one.key.site in wanted.sites], following
         found = await asyncio.to_thread(store.page, wanted, limit + 1, cursor)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 

@@ -8,6 +8,7 @@ from cloud.api.alert_acting_routes import alert_acting_routes
 from cloud.api.alert_routes import alert_routes
 from cloud.api.gateway_routes import gateway_routes
 from cloud.api.problems import RequestGuard, install_problems
+from cloud.api.rectification_routes import rectification_routes
 from cloud.api.services import Services
 from cloud.api.sign_in import SignInGuard
 from cloud.api.site_routes import site_routes
@@ -37,10 +38,12 @@ def build_api(services: Services, *more: APIRouter) -> FastAPI:
         *more,
     ):
         app.include_router(router)
+    if services.office is not None:
+        app.include_router(rectification_routes(services, services.office))
     door = services.door
     app.include_router(access_routes(door, services.now) if door is not None else open_routes())
     install_problems(app)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL)
     app.add_middleware(SignInGuard, door=door, now=services.now, site_of=services.site_of)
-    app.add_middleware(RequestGuard, unbounded=("/frames",))
+    app.add_middleware(RequestGuard, unbounded=("/frames", "/attachments"))
     return app

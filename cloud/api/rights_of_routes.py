@@ -18,10 +18,12 @@ _SITE = re.compile(r"/api/v1/sites/(?P<site>[^/]+)(?P<rest>/.*)?")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 # Lists of things of many sites: the route filters them by `visible`, or by its query parameter `site`.
-FILTERED = re.compile(r"/api/v1/(sites|gateways)")
-BY_SITE = re.compile(r"/api/v1/alerts")
+FILTERED = re.compile(r"/api/v1/(sites|gateways|alerts/causes)")
+BY_SITE = re.compile(r"/api/v1/(alerts|rectification|rectification/export)")
+# Changes whose sites are named in the body: the route asks `must` for each.
+IN_BODY = re.compile(r"/api/v1/(alerts/bulk|rectification)")
 # Things of one site whose address does not say which.
-_THING = re.compile(r"/api/v1/(?P<kind>alert)s/(?P<thing>al_[0-9A-Z]+)(/.*)?")
+_THING = re.compile(r"/api/v1/(?P<kind>alert|rectification)s?/(?P<thing>(al|ri)_[0-9A-Z]+)(/.*)?")
 EVERYWHERE = (
     (re.compile(r"/api/v1/audit"), Act.INSPECT),
     (re.compile(r"/api/v1/(users|keys)(/.*)?"), Act.ADMINISTER),
@@ -51,10 +53,13 @@ def need_of(method: str, path: str) -> Need | None:
         return Need(Act.SEE, filters=True)
     if reads and BY_SITE.fullmatch(path):
         return Need(Act.SEE, by_site=True)
+    if not reads and IN_BODY.fullmatch(path):
+        return Need(Act.HANDLE, filters=True)
     if site := _SITE.fullmatch(path):
         return Need(Act.SEE if reads else Act.DIRECT, site["site"])
     if thing := _THING.fullmatch(path):
-        return Need(Act.SEE if reads else Act.HANDLE, thing=(thing["kind"], thing["thing"]))
+        act = Act.DIRECT if path.endswith("/assignment") else Act.HANDLE
+        return Need(Act.SEE if reads else act, thing=(thing["kind"], thing["thing"]))
     for pattern, act in EVERYWHERE:
         if pattern.fullmatch(path):
             return Need(act)

