@@ -4,7 +4,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import coverage, dead_units, frames, ingest, journal, peer, polling
+from benchmarks import alerts, coverage, dead_units, frames, ingest, journal, peer, polling
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "polling": polling.measure,
     "coverage": coverage.measure,
     "dead-units": dead_units.measure,
+    "alerts": alerts.measure,
     "peer": peer.measure,
 }
 ONLY_WHEN_NAMED = {"peer"}  # installs somebody else's software
