@@ -89,6 +89,11 @@ class LocalAlerts:
         """How many pairs of rule and device there are."""
         return sum(len(one.judged) for one in self._watched.values())
 
+    @property
+    def waits(self) -> bool:
+        """Whether a delay runs."""
+        return bool(self._pending)
+
     def take(self, items: Sequence[Item], moment: Moment) -> list[LocalAlert]:
         """What was read just now; the alerts that began or ended by it."""
         told: list[LocalAlert] = []

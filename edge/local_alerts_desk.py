@@ -19,7 +19,8 @@ from edge.items import Item
 from edge.local_alerts import ACTIVE, LocalAlerts, Standing
 from edge.local_alerts_telling import BrokerTeller, CommandTeller, Teller, WebhookTeller, notice_of
 
-TICK_S = 0.25  # a delay that ends is told this much late at most
+TICK_S = 0.25  # a delay that ends is told this much late at most ...
+IDLE_TICK_S = 1.0  # ... and silence by this much, while no delay runs
 STANDING_FILE = "local-alerts.json"
 STANDING_FORMAT = 1
 RETRY_S = 5.0
@@ -69,7 +70,7 @@ class AlertDesk:
                 group.create_task(teller.run(), name=f"alerts {teller.name}")
             group.create_task(self._save(), name="alerts file")
             while True:
-                await asyncio.sleep(TICK_S / self._rate)
+                await asyncio.sleep((TICK_S if self._alerts.waits else IDLE_TICK_S) / self._rate)
                 moment = self._now()
                 self._tell(self._alerts.tick(moment), moment)
 

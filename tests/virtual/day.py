@@ -1,7 +1,7 @@
 """A day at a site in simulated time: the real agent and the real cloud in one process, with memory in between."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -82,6 +82,8 @@ class Outcome:
     window: tuple[int, int] = (0, 0)
     backlog_frames: int = 0
     stored_frames: int = 0
+    asked_s: list[float] = field(default_factory=list)  # when the agent asked the cloud, and when it was answered
+    answered_s: list[float] = field(default_factory=list)
 
 
 class _Cloud:
@@ -126,7 +128,7 @@ class _Day:
         self._network = Network(plan, loop.time)
         self._cloud = _Cloud(loop, folder / "cloud", self._network)
         self._site = _site(folder, profiles)
-        self._outcome = Outcome()
+        self._outcome = Outcome(asked_s=self._network.asked_s, answered_s=self._network.answered_s)
 
     async def run(self) -> Outcome:
         key = make_key(self._site.key_path)
@@ -210,12 +212,22 @@ def _site(folder: Path, profiles: Mapping[str, Any]) -> Site:
     return site_of(SiteConfig.model_validate(config, strict=False), folder, profiles)
 
 
-def run_day(folder: Path, plan: Plan) -> Outcome:
-    """Simulate a day in an empty folder."""
+def run_day(folder: Path, plan: Plan, hourly: Callable[[], None] = lambda: None) -> Outcome:
+    """Simulate a day in an empty folder; `hourly` is called when an hour of it has passed."""
     folder.mkdir(parents=True, exist_ok=True)
 
+    async def every_hour() -> None:
+        while True:
+            await asyncio.sleep(3600)
+            hourly()
+
     async def work(loop: VirtualLoop) -> Outcome:
-        return await _Day(loop, folder, plan).run()
+        clock = asyncio.create_task(every_hour(), name="hourly")
+        try:
+            return await _Day(loop, folder, plan).run()
+        finally:
+            clock.cancel()
+            await asyncio.wait({clock})
 
     return run_virtually(START_MS, work)
 

@@ -21,7 +21,8 @@ RAM = Path("/dev/shm")  # a day writes to disk some thousand times, and no power
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def day_folder() -> Iterator[Path]:
+    """An empty folder, in memory where the machine has room for that."""
     with tempfile.TemporaryDirectory(prefix="gatehouse-day-", dir=RAM if RAM.is_dir() else None) as name:
         yield Path(name)
 
@@ -38,8 +39,12 @@ def judge(seed: int, hours: float, *, of_site: bool) -> str:
 
 def _judge_uplink(seed: int, hours: float) -> str:
     """Faults between agent and cloud, and of the cloud: nothing of them is left in facts or indicators."""
-    plan = plan_of(seed, hours, of_site=False)
-    with _folder() as folder:
+    return judge_plan(plan_of(seed, hours, of_site=False))
+
+
+def judge_plan(plan: Plan) -> str:
+    """As `judge`, for a day whose only faults are those of uplink and cloud."""
+    with day_folder() as folder:
         calm = run_day(folder / "calm", plan.without_faults())
         shutil.rmtree(folder / "calm")
         rough = run_day(folder / "rough", plan)
@@ -48,13 +53,13 @@ def _judge_uplink(seed: int, hours: float) -> str:
     assert rough.indicators == calm.indicators
     _recomputed(rough)
     _true(plan, rough)
-    return f"seed {seed}: {len(rough.accepted)} frames, {len(plan.network)} faults of the network, equal"
+    return f"seed {plan.seed}: {len(rough.accepted)} frames, {len(plan.network)} faults of the network, equal"
 
 
 def _judge_site(seed: int, hours: float) -> str:
     """Faults of devices and agent too: what is known equals what the accepted readings say, and holds the truth."""
     plan = plan_of(seed, hours, of_site=True)
-    with _folder() as folder:
+    with day_folder() as folder:
         found = run_day(folder / "day", plan)
     _all_delivered(found)
     _recomputed(found)

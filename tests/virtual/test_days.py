@@ -10,7 +10,7 @@ import pytest
 from tests.virtual.judging import judge
 from tests.virtual.loop import NothingLeft, VirtualLoop, run_virtually
 
-SHORT_H, LONG_H = 1.0, 2.0
+SHORT_H, LONG_H = 0.7, 2.0
 UPLINK_SEEDS, SITE_SEEDS = range(1, 701), range(701, 1001)  # of the soak: 1,000 days, in pieces of 50
 PIECE = 50
 

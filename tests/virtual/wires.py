@@ -85,7 +85,8 @@ class Network(httpx.AsyncBaseTransport):
         self._now_s = now_s
         self._rng = Random(plan.seed * 1_000_003 + 1)
         self._under_way: set[asyncio.Task[httpx.Response]] = set()
-        self.requests = 0
+        self.asked_s: list[float] = []  # when a request came, whatever became of it
+        self.answered_s: list[float] = []
 
     @property
     def fault(self) -> str:
@@ -97,7 +98,7 @@ class Network(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
-        self.requests += 1
+        self.asked_s.append(self._now_s())
         fault, chance = self.fault, self._rng.random()
         await asyncio.sleep(0.02 + 0.06 * self._rng.random() + (3.0 * chance if fault == "slow" else 0.0))
         if fault == "down" or self.app is None:
@@ -119,6 +120,7 @@ class Network(httpx.AsyncBaseTransport):
             await asyncio.sleep(READ_S * chance)
             raise httpx.ReadError("cut before the answer", request=request)
         await asyncio.sleep(0.02 + 0.06 * self._rng.random())
+        self.answered_s.append(self._now_s())
         return answer
 
     async def cut(self) -> None:
