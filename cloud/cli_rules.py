@@ -13,7 +13,7 @@ import typer
 from devices.document import read_text
 from devices.errors import ConfigurationError, GatehouseError
 from devices.expectations import nearest_key
-from devices.rules import Rule, known_rules, load_rules, parse_site_rules, rules_of_site
+from devices.rules import Rule, known_rules, load_rules, packaged_rules, parse_site_rules, rules_of_site
 
 EXIT_FAILURE, EXIT_USAGE, EXIT_CONFIGURATION = 1, 2, 3
 DAY_MS = 86_400_000
@@ -22,6 +22,8 @@ _COLUMNS = ("id", "severity", "kind", "delay", "at", "mode")
 app = typer.Typer(no_args_is_help=True, help="The alert rules, and what they would have said of the last days.")
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the aggregator keeps everything.")]
+DATA_DIR = Path("cloud-data")
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A pack, or a site's overrides and own rules.")]
 
 
@@ -76,21 +78,70 @@ def check(file: File) -> None:
         typer.echo(f"{file}: {rule}: no packaged profile has {role!r}; a profile of the site must")
 
 
+@app.command("reference")
+def print_reference() -> None:
+    """The reference page of the packaged rules in Markdown."""
+    from devices.rule_reference import reference
+
+    typer.echo(reference(packaged_rules()), nl=False)
+
+
+@app.command()
+def enter(
+    file: File,
+    actor: Annotated[str, typer.Option(help="Who enters it.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    site: Annotated[str, typer.Option(help="The site it is for; * is every site.")] = "*",
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Make overrides and own rules those of a site. Works while the aggregator runs, which takes them up in seconds."""
+    from cloud.aggregator import Places, server_now_ms
+    from cloud.alerts.site_rules import enter_rules
+    from cloud.facts.database import open_database
+
+    with _reporting():
+        facts = open_database(Places(data_dir).facts)
+        text = read_text(file)
+        one = enter_rules(facts, site, text, str(file), actor=actor, reason=reason, now_ms=server_now_ms())
+        facts.dispose()
+    typer.echo(f"rules of {site}: version {one.version}")
+
+
+@app.command()
+def trials(
+    rule: Annotated[str, typer.Argument(metavar="ID")],
+    site: Annotated[str, typer.Option(help="The site.")],
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """What a rule on trial (mode: shadow) has said, newest first. Works while the aggregator runs."""
+    from cloud.aggregator import Places
+    from cloud.alerts.trials import TrialRecord
+    from cloud.facts.database import open_database
+    from devices.instants import format_instant
+
+    with _reporting():
+        facts = open_database(Places(data_dir).facts)
+        for one in TrialRecord(facts).of_rule(site, rule):
+            typer.echo(f"{format_instant(one.since_ms)}  {'begins' if one.active else 'ends':6}  {one.thing}")
+        facts.dispose()
+
+
 @app.command("test")
 def rehearse_rules(
     file: Annotated[
         Path | None, typer.Argument(metavar="[FILE]", help="As for check; else the packaged rules.")
     ] = None,
-    data_dir: Annotated[Path, typer.Option("--data-dir", help="Of the aggregator, which must not run.")] = Path(
-        "cloud-data"
-    ),
+    data_dir: DataDir = DATA_DIR,
     site: Annotated[str | None, typer.Option(help="One site; else all.")] = None,
     days: Annotated[int, typer.Option(help="How many days back.", min=1, max=366)] = 7,
     only: Annotated[str | None, typer.Option("--rule", help="One rule.")] = None,
     *,
     as_json: Json = False,
 ) -> None:
-    """List what rules would have raised over the last days, by the frames in the log. Calls nobody, writes nothing."""
+    """List what rules would have raised over the last days, by the frames in the log.
+
+    Calls nobody and writes nothing. The aggregator must not be running.
+    """
     with _reporting():
         rules = known_rules() if file is None else _rules_in(file)
         if only is not None:
