@@ -4,13 +4,14 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import alerts, coverage, dead_units, frames, ingest, journal, peer, polling
+from benchmarks import alerts, backlog, coverage, dead_units, frames, ingest, journal, peer, polling
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "frame": frames.measure,
     "journal": journal.measure,
     "ingest": ingest.measure,
+    "backlog": backlog.measure,
     "polling": polling.measure,
     "coverage": coverage.measure,
     "dead-units": dead_units.measure,

@@ -65,6 +65,7 @@ from devices.records import Loss
 from devices.version import software_version
 
 EPOCH_BYTES = 4  # of the pages' streams: another one after every start
+KEEP_ALIVE_S = 75  # longer than gateways keep a connection (60 s): a sign of life must not need a new one
 OPEN_REQUESTS_S = 1.5  # how long a stop waits for requests that are being answered
 INFLUX_URL = "GATEHOUSE_INFLUX_URL"
 INFLUX_PARTS = ("GATEHOUSE_INFLUX_TOKEN", "GATEHOUSE_INFLUX_ORG", "GATEHOUSE_INFLUX_BUCKET")
@@ -260,6 +261,7 @@ class Aggregator:
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=1,
+                timeout_keep_alive=KEEP_ALIVE_S,
             )
         )
         readers: list[Processor | HistoryFeed] = [self.processor, *self.feeds]
