@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from devices.records import ClockFix
+from edge.boot import Boot
 
 TRUSTED_UNCERTAINTY_MS_MAX = 2_000  # an answer that took longer than twice this says too little
 STEP_MS = 2_000  # a larger disagreement is a step, a smaller one is slewed away
@@ -114,6 +115,7 @@ class Clock:
         self._server_disagrees_ms = 0
         self._source = ""
         self.fixes: tuple[ClockFix, ...] = ()
+        self._boot: Boot | None = None
         uncertainty_ms = 0 if self._replaying else self._sources.ntp_uncertainty_ms()
         self._begin_run(trusted=uncertainty_ms is not None, uncertainty_ms=uncertainty_ms or 0)
         if self._trusted:
@@ -140,6 +142,18 @@ class Clock:
         utc_ms = max(self._last_utc_ms, round(monotonic_ms + self._offset_ms))
         self._last_utc_ms = utc_ms
         return Moment(utc_ms, monotonic_ms, self._run, self._trusted, self._uncertainty_ms)
+
+    def remember(self, boot: Boot) -> None:
+        """Take up the runs that the agent had since the machine booted; call it before the first frame is sealed."""
+        if self._replaying:
+            return
+        now = self.now()
+        self._boot = boot
+        self.fixes = (*boot.fixes, *self.fixes)[-FIXES_MAX:]
+        if self._trusted:
+            self._fix(now, now.utc_ms, self._uncertainty_ms)
+        else:
+            boot.add(now.run, now.utc_ms - now.monotonic_ms)
 
     def calendar_ms(self) -> int | None:
         """What the dates of certificates are checked by: real time where it is known, None before it is trusted."""
@@ -213,9 +227,21 @@ class Clock:
 
         A trusted run may have been wrong, too: what it sealed ahead of its time is parked until its fix comes.
         """
-        fix = ClockFix(now.run, now.monotonic_ms, utc_ms, uncertainty_ms, source, now.utc_ms)
-        self.fixes = (*self.fixes, fix)[-FIXES_MAX:]
         self._source = source
+        own = ClockFix(now.run, now.monotonic_ms, utc_ms, uncertainty_ms, source, now.utc_ms)
+        self._fix(now, utc_ms, uncertainty_ms, own)
         self._offset_ms = float(utc_ms - now.monotonic_ms)
         self._server_disagrees_ms = 0
         self._begin_run(trusted=True, uncertainty_ms=uncertainty_ms)
+
+    def _fix(self, now: Moment, utc_ms: int, uncertainty_ms: int, *more: ClockFix) -> None:
+        """Keep what the true time says of the runs of this boot that did not know it."""
+        older = self._boot.runs if self._boot is not None else []
+        found = [
+            ClockFix(run, now.monotonic_ms, utc_ms, uncertainty_ms, self._source, now.monotonic_ms + offset_ms)
+            for run, offset_ms in older
+            if run != now.run
+        ]
+        self.fixes = (*self.fixes, *found, *more)[-FIXES_MAX:]
+        if self._boot is not None:
+            self._boot.fixed(self.fixes)

@@ -16,6 +16,7 @@ from devices.disk import MACHINE, Disk
 from devices.errors import StorageUnavailable
 from devices.records import Inventory, ProfileText
 from devices.version import software_version
+from edge.boot import Boot, boot_id
 from edge.clock import Clock, Moment
 from edge.cloud_client import CloudClient
 from edge.collector import Collector
@@ -32,6 +33,7 @@ from edge.status import brokers_of, status_of, write_status
 from edge.uplink import Uplink
 
 JOURNAL_FOLDER = "journal"
+CLOCK_FILE = "clock-runs"
 STATUS_INTERVAL_S = 5.0
 CLOCK_CHECK_S = 10.0
 LAST_TRY_S = 1.0  # for frames sealed at the end; what is left is sent after the next start
@@ -175,6 +177,8 @@ async def run_gateway(site: Site, clock: Clock) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    if boot := boot_id():
+        clock.remember(Boot.load(site.data_path / CLOCK_FILE, boot))
     gateway = Gateway.open(site, clock)
     _log.info("running", site=site.config.site, gateway=site.config.gateway, devices=len(site.devices))
     try:

@@ -1,5 +1,8 @@
 """What the agent's clock promises, on sources that step and drift as told."""
 
+from pathlib import Path
+
+from edge.boot import Boot
 from edge.clock import FIXES_MAX, SLEW_PPM, Clock
 
 START_MS = 1_795_000_000_000
@@ -165,3 +168,53 @@ def test_the_calendar_is_blank_until_the_clock_is_trusted() -> None:
 
     assert before is None
     assert clock.calendar_ms() == START_MS
+
+
+def booted(told: Told, folder: Path, boot: str = "boot-1") -> Clock:
+    clock = Clock(told)
+    clock.remember(Boot.load(folder / "clock-runs", boot))
+    return clock
+
+
+def test_an_agent_that_started_again_before_it_knew_the_time_fixes_its_earlier_runs_too(tmp_path: Path) -> None:
+    told = Told(wall_ms=1_000)
+    first = booted(told, tmp_path).now()
+    told.pass_ms(60_000)
+    told.wall += 3_600_000  # somebody corrected the clock by hand, but not enough
+    second = booted(told, tmp_path)
+    begun = second.now()
+    told.pass_ms(60_000)
+    second.server_answer(START_MS, 0)
+    fixes = {fix.run: fix for fix in second.fixes}
+
+    assert {run: fix.utc_ms - (fix.shown_ms or 0) for run, fix in fixes.items()} == {
+        first.run: START_MS - 121_000,
+        begun.run: START_MS - 3_600_000 - 121_000,
+    }
+
+
+def test_fixes_are_repeated_by_later_agents_of_the_same_boot_and_by_no_others(tmp_path: Path) -> None:
+    told = Told(wall_ms=1_000)
+    clock = booted(told, tmp_path)
+    clock.server_answer(START_MS, 0)
+    again = booted(told, tmp_path)
+
+    assert again.fixes == clock.fixes
+    assert booted(told, tmp_path, "boot-2").fixes == ()
+
+
+def test_a_clock_that_ntp_has_put_right_meanwhile_fixes_the_runs_before(tmp_path: Path) -> None:
+    told = Told(wall_ms=1_000)
+    first = booted(told, tmp_path).now()
+    told.pass_ms(5_000)
+    told.wall, told.ntp = START_MS, 10
+    clock = booted(told, tmp_path)
+    (fix,) = clock.fixes
+
+    assert (fix.run, fix.source, fix.utc_ms - (fix.shown_ms or 0)) == (first.run, "ntp", START_MS - 6_000)
+
+
+def test_a_file_of_clock_runs_that_cannot_be_read_costs_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "clock-runs").write_bytes(b"nonsense")
+
+    assert not booted(Told(), tmp_path).now().trusted
