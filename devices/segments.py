@@ -303,6 +303,22 @@ def scan_segment(folder: Path, number: int, start: int = 0, stop: int | None = N
         offset = following
 
 
+def torn_records(folder: Path, damage: Damage) -> int:
+    """How many records began in a damaged stretch, by what is left of their heads. Raises StorageUnavailable."""
+    with _storage(folder), _path(folder, damage.position.segment).open("rb") as file:
+        file.seek(damage.position.offset)
+        data = file.read(damage.length)
+    count = offset = 0
+    while (found := data.find(MAGIC, offset)) >= 0 and found + _HEAD.size <= len(data):
+        length = _HEAD.unpack_from(data, found)[1]
+        if length > RECORD_BYTES_MAX:
+            offset = found + 1
+            continue
+        count += 1
+        offset = found + _HEAD.size + length
+    return count
+
+
 def sync_folder(folder: Path) -> None:
     """Make names that were created or removed in a folder durable. Raises OSError."""
     MACHINE.sync_folder(folder)

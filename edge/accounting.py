@@ -31,6 +31,9 @@ class Accounts:
                 self.losses.again(one)  # the frame that said it went with a crash or a disk
         for lane in Lane:
             held = self._held(lane)
+            tail = self._lanes[lane].recovery.lost_tail
+            if tail is not None and tail[0]:
+                self._add_missing(lane, tail[0], tail[1:], LossReason.DAMAGED)
             for epoch, last in self._existed(lane).items():
                 here = held.get(epoch, SeqRanges())
                 firsts = [first for first, _ in here]

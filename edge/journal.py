@@ -133,6 +133,8 @@ class Journal:
         self = cls(lock, lanes, accounts, clock=clock, sealer=sealer, limits=limits)
         if patient:
             accounts.look_for_gaps()
+            with suppress(StorageUnavailable):
+                accounts.losses.write()  # what a torn tail told is told once
         return self
 
     def lane(self, lane: Lane) -> LaneJournal:

@@ -18,7 +18,7 @@ import msgspec
 from devices.disk import Disk
 from devices.errors import DamagedFrame, StorageUnavailable, UnknownVersion
 from devices.frame import NO_HASH, Header, Origin, open_frame, read_header
-from devices.segments import Damage, Position, Record, scan_segment, segment_numbers, write_durably
+from devices.segments import Damage, Position, Record, scan_segment, segment_numbers, torn_records, write_durably
 
 INDEX_FORMAT = 1
 _CRC_BYTES = 4
@@ -137,6 +137,7 @@ class Found:
     last_seq: int = 0
     last_hash: bytes = NO_HASH
     tail_damaged: bool = False
+    tail_lost: int = 0  # frames behind the last whole one that had been accepted
     scanned_segments: int = 0
 
     def take(self, other: "Found") -> None:
@@ -148,6 +149,7 @@ class Found:
             self.last_epoch, self.last_seq, self.last_hash = other.last_epoch, other.last_seq, other.last_hash
         if other.runs or other.damages:
             self.tail_damaged = other.tail_damaged
+            self.tail_lost = other.tail_lost
 
 
 def find_frames(folder: Path, disk: Disk) -> Found:
@@ -249,6 +251,9 @@ def _scan(folder: Path, number: int) -> Found:
             last = item
     if last is not None:
         found.last_hash = open_frame(last.payload).hash
+    if found.tail_damaged:
+        # A record is begun when the one before it is fsynced: all but the last of them had been accepted.
+        found.tail_lost = max(torn_records(folder, found.damages[-1]) - 1, 0)
     return found
 
 

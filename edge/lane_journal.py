@@ -66,6 +66,7 @@ class Recovery:
     damages: tuple[Damage, ...]
     began_epoch: bool
     scanned_segments: int  # those that had no index, and the last
+    lost_tail: tuple[bytes, int, int] | None = None  # epoch, first and last number of accepted frames that are gone
 
 
 class LaneJournal:
@@ -131,7 +132,8 @@ class LaneJournal:
                 if not patient:
                     raise
         frames = sum(len(run.offsets) for run in found.runs)
-        self.recovery = Recovery(frames, tuple(found.damages), began, found.scanned_segments)
+        lost = (found.last_epoch, found.last_seq + 1, found.last_seq + found.tail_lost) if found.tail_lost else None
+        self.recovery = Recovery(frames, tuple(found.damages), began, found.scanned_segments, lost)
         self.opened_at = FrameKey(self.epoch, self._next_seq)
         return self
 

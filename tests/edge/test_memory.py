@@ -74,6 +74,22 @@ def test_when_the_disk_takes_frames_again_those_in_memory_are_written_as_they_ar
     assert log.losses == []
 
 
+def test_a_start_right_after_frames_from_memory_were_written_goes_on_in_the_old_epoch(
+    tmp_path: Path, disk: BrokenDisk
+) -> None:
+    world = World(tmp_path, disk)
+    before = world.seal(Lane.EVENTS)
+    disk.read_only = True
+    world.seal(Lane.EVENTS)
+    disk.read_only = False
+    recover(world)
+
+    world.reopen()
+
+    assert world.seal(Lane.EVENTS).epoch == before.epoch
+    assert len(list(world.held(Lane.EVENTS))) == 3
+
+
 def test_what_was_delivered_from_memory_is_not_written(tmp_path: Path, disk: BrokenDisk) -> None:
     world, log = World(tmp_path, disk), SmallLog()
     world.seal(Lane.TELEMETRY)

@@ -265,6 +265,24 @@ def test_a_record_of_an_indexed_segment_that_rotted_is_found_when_it_is_sent(tmp
     assert set(world.accepted) == set(log.frames) | log.lost()
 
 
+def test_a_bad_block_at_the_end_loses_what_was_accepted_and_not_the_frame_that_was_being_written(
+    tmp_path: Path,
+) -> None:
+    world, log = World(tmp_path), SmallLog()
+    headers = [world.seal(Lane.TELEMETRY) for _ in range(5)]
+    world.journal.close()
+    for header in headers[2:]:
+        damage(world, Lane.TELEMETRY, header.seq)
+    del world.accepted[Lane.TELEMETRY, headers[4].epoch, 5]  # cut off before its fsync ended: nobody was told
+
+    world.open()
+    world.seal(Lane.EVENTS)
+    log.take(world)
+
+    assert [(loss.first_seq, loss.last_seq, loss.reason) for loss in log.losses] == [(3, 4, LossReason.DAMAGED)]
+    assert set(world.accepted) == set(log.frames) | log.lost()
+
+
 def test_a_segment_that_vanished_is_reported_once(tmp_path: Path) -> None:
     world, log = World(tmp_path), SmallLog()
     fill(world, Lane.TELEMETRY, 4)
