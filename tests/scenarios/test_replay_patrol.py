@@ -67,7 +67,7 @@ def longest_wait_s(poses: list[DrivePose], centre: tuple[float, float], before_s
     return float(np.diff(np.concatenate([[-before_s], there, [after_s]])).max())
 
 
-@pytest.mark.parametrize("seconds", [200, pytest.param(1_061, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [120, pytest.param(1_061, marks=pytest.mark.soak)])
 async def test_a_recorded_drive_between_walls_covers_what_shapely_says(tmp_path: Path, seconds: int) -> None:
     poses = [pose for pose in drive_poses(RECORDINGS / "freiburg-079_poses.csv") if pose.time_s <= seconds]
     day_ms, start_ms = yesterday_at(0), yesterday_at(10)
