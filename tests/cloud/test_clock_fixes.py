@@ -11,7 +11,10 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from cloud.cli import app
+from cloud.facts.progress import forget_facts
 from cloud.ingest.clocks import TIMES_OF_THE_RUN, shift_of, shifted
 from cloud.ingest.integrity import IntegrityKind
 from devices.frame import Frame
@@ -192,3 +195,21 @@ def test_a_shifted_frame_is_that_of_a_right_clock() -> None:
     assert [one.header for one in moved] == [one.header for one in right[:3]]
     assert [one.content.records for one in moved] == [one.content.records for one in right[:3]]
     assert isinstance(moved[0].content.records[0], Inventory)
+
+
+async def test_the_command_line_lists_what_is_parked_and_why(cloud: Taking) -> None:
+    await cloud.take(run(IN_1970_MS, trusted=False, fix=False), RECEIVED_MS)
+    listed = CliRunner().invoke(app, ["parked", "list", "--data-dir", str(cloud.folder)])
+
+    assert listed.exit_code == 0
+    assert len(listed.output.splitlines()) == 4
+    assert f"gw-1 events {b'epoch--1'.hex()} 1\twaits for the fix of clock run {WRONG.hex()}" in listed.output
+
+
+async def test_a_rebuild_parks_and_releases_the_same_frames(cloud: Taking, straight: Mapping[str, object]) -> None:
+    await cloud.take(run(IN_1970_MS, trusted=False), RECEIVED_MS)
+    forget_facts(cloud.engine)
+    cloud.start()
+    await cloud.take([], RECEIVED_MS)
+
+    assert cloud.facts() == straight
