@@ -49,16 +49,14 @@ def step(condition: Condition, delays: Delays, *, truth: bool | None, since_ms: 
     return replace(condition, pending_ms=began_ms)
 
 
-def turns(
-    condition: Condition, delays: Delays, *, truth: bool | None, since_ms: int, now_ms: int
-) -> tuple[Condition, ...]:
-    """Every condition in between, up to the one after `truth` was observed; the last one counts.
+def turns(condition: Condition, delays: Delays, *, truth: bool | None, since_ms: int) -> tuple[Condition, ...]:
+    """Every condition in between, up to the one at the moment from which `truth` holds; the last one counts.
 
-    For what is learned late and at once: what held until `since_ms` may have lasted its delay before it ended.
-    Observations come in the order of `since_ms`.
+    For what is learned late and at once: what held until `since_ms` may have lasted its delay by then, and what holds
+    from then on has not yet, whatever the time is now (`ripened`). Observations come in the order of `since_ms`.
     """
-    ripe = ripened(condition, delays, min(since_ms, now_ms))
-    after = step(ripe, delays, truth=truth, since_ms=since_ms, now_ms=now_ms)
+    ripe = ripened(condition, delays, since_ms)
+    after = step(ripe, delays, truth=truth, since_ms=since_ms, now_ms=since_ms)
     return (after,) if ripe is condition else (ripe, after)
 
 

@@ -135,7 +135,7 @@ class AlertEngine:
     async def observe(self, rule: Rule, key: Key, seen: Seen) -> None:
         """Take in what an evaluator that asks from time to time has found. Raises StorageUnavailable."""
         self._observe(rule, key, seen)
-        await self._drain()
+        await self.step()
 
     async def happened(self, rule: Rule, key: Key, at_ms: int, parameters: Mapping[str, str]) -> None:
         """Take in something that has no duration. Raises StorageUnavailable."""
@@ -206,6 +206,7 @@ class AlertEngine:
         self._observe(check.judge.rule, check.key, Seen(truth, since_ms, received_ms or self._now(), parameters))
 
     def _observe(self, rule: Rule, key: Key, seen: Seen) -> None:
+        self._wake.set()  # a delay may have ended already
         for condition in self._conditions.observe(rule, key, seen, self._now()):
             self._turn(rule, key, condition, seen.seen_ms, seen.parameters)
 
@@ -237,8 +238,8 @@ class AlertEngine:
             self._look(one, now_ms)
         for one in self._lookouts.due(now_ms):
             self._lookouts.again(one, self._look(one, now_ms))
-        for rule, key, condition in self._conditions.ripen(now_ms):
-            self._turn(rule, key, condition, now_ms)
+        for rule, key, condition, parameters in self._conditions.ripen(now_ms):
+            self._turn(rule, key, condition, now_ms, parameters)
 
     def _patience_s(self) -> float:
         due = [due_ms for due_ms in (self._conditions.due_ms, self._lookouts.due_ms) if due_ms is not None]

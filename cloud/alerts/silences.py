@@ -174,7 +174,7 @@ class Lookouts:
         self._waiting: list[tuple[int, int, str, Lookout]] = []
         self._order = count()
         self._known: dict[str, dict[Key, Lookout]] = {}
-        self._announced: dict[tuple[str, str], list[Lookout]] = {}
+        self._announced: dict[str, dict[str, list[Lookout]]] = {}
         self._gateways: dict[str, tuple[Lookout, ...]] = {}
 
     def plan(self, view: SiteView, gateways: Sequence[str], now_ms: int) -> None:
@@ -182,16 +182,16 @@ class Lookouts:
         site = view.site
         self._known[site] = known = {one.key: one for one in _lookouts(view, gateways, self._started_ms)}
         self._gateways[site] = tuple(one for one in known.values() if isinstance(one, GatewayLookout))
-        for place in [place for place in self._announced if place[0] == site]:
-            del self._announced[place]
+        announced: dict[str, list[Lookout]] = {}
+        self._announced[site] = announced
         for one in known.values():
             for device in one.devices:
-                self._announced.setdefault((site, device), []).append(one)
+                announced.setdefault(device, []).append(one)
             self._push(now_ms, site, one)
 
     def announced(self, site: str, device: str) -> Sequence[Lookout]:
         """What a change of this device may have decided."""
-        return self._announced.get((site, device), ())
+        return self._announced.get(site, {}).get(device, ())
 
     def gateways(self, site: str) -> Sequence[Lookout]:
         """Those of the gateways of a site."""

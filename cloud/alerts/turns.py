@@ -16,6 +16,8 @@ from devices.conditions import Condition, ripened, turns
 from devices.instants import format_instant
 from devices.rules import Rule
 
+Parameters = tuple[tuple[str, str], ...]
+
 
 class Seen(NamedTuple):
     """What was found to be true (None: nobody knows) since a time, known since `seen_ms`, all in Unix ms UTC.
@@ -26,7 +28,7 @@ class Seen(NamedTuple):
     truth: bool | None
     since_ms: int
     seen_ms: int
-    parameters: tuple[tuple[str, str], ...] = ()
+    parameters: Parameters = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Conditions:
         self._known: dict[Key, Condition] = {}
         self._waiting: list[tuple[int, int, Key, Rule]] = []
         self._order = count()
+        self._said: dict[Key, Parameters] = {}  # of what waits for its on-delay
 
     def of(self, key: Key) -> Condition:
         """Where it stands."""
@@ -68,28 +71,31 @@ class Conditions:
         return [key for key, one in self._known.items() if key.site == site and one.active]
 
     def observe(self, rule: Rule, key: Key, seen: Seen, now_ms: int) -> Iterator[Condition]:
-        """Take in what was seen; every change of the condition that follows, in order."""
+        """Take in what was seen; every change of the condition up to then, in order. `ripen` does the rest."""
         before = self._known.get(key, _NEVER)
         if seen.truth is before.active and before.pending_ms is None:
             return
-        for after in turns(
-            before, rule.delays, truth=seen.truth, since_ms=seen.since_ms, now_ms=max(now_ms, seen.seen_ms)
-        ):
+        since_ms = min(seen.since_ms, max(now_ms, seen.seen_ms))
+        for after in turns(before, rule.delays, truth=seen.truth, since_ms=since_ms):
             if after.active != before.active:
                 yield after
             before = after
         self._known[key] = before
+        if seen.truth and before.pending_ms is not None and seen.parameters:
+            self._said[key] = seen.parameters
+        else:
+            self._said.pop(key, None)
         self._wait(rule, key, before)
 
-    def ripen(self, now_ms: int) -> Iterator[tuple[Rule, Key, Condition]]:
-        """What time alone has changed."""
+    def ripen(self, now_ms: int) -> Iterator[tuple[Rule, Key, Condition, Parameters]]:
+        """What time alone has changed, and what the sentence of an alert may say of it."""
         while self._waiting and self._waiting[0][0] <= now_ms:
             _, _, key, rule = heapq.heappop(self._waiting)
             before = self.of(key)
             after = ripened(before, rule.delays, now_ms)
             if after is not before:
                 self._known[key] = after
-                yield rule, key, after
+                yield rule, key, after, self._said.pop(key, ())
 
     @property
     def due_ms(self) -> int | None:

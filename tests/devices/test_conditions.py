@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.conditions import Condition, Delays, Side, Threshold, exceeded, step
+from devices.conditions import Condition, Delays, Side, Threshold, exceeded, ripened, step, turns
 
 DELAYS = Delays(on_ms=10_000, off_ms=5_000)
 
@@ -66,3 +66,58 @@ def test_a_condition_changes_only_after_its_delay(observations: list[tuple[int, 
             assert truth == after.active
             assert now_ms - since_ms >= (DELAYS.on_ms if after.active else DELAYS.off_ms)
         condition = after
+
+
+Changes = list[tuple[bool, int]]
+
+
+def seconds_by_seconds(seen: list[tuple[int, bool | None]], on_s: int, off_s: int, end_s: int) -> Changes:
+    """Every change of a condition and its start, by walking each second; shares nothing with the module."""
+    active = False
+    began: int | None = None
+    changes: Changes = []
+    truths = dict(seen)
+    truth: bool | None = None
+    for now in range(end_s + 1):
+        if began is not None and now - began >= (off_s if active else on_s):
+            active = not active
+            changes.append((active, began))
+            began = None
+        if now in truths:
+            truth = truths[now]
+            if truth is None or truth == active:
+                began = None
+            elif began is None:
+                began = now
+            if began is not None and now - began >= (off_s if active else on_s):
+                active, began = not active, None
+                changes.append((active, now))
+        elif truth is not None and truth != active and began is None:
+            began = now
+    return changes
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from([True, False, None])), unique_by=lambda one: one[0]),
+    st.integers(0, 12),
+    st.integers(0, 12),
+)
+def test_all_at_once_turns_as_if_it_had_been_seen_second_by_second(
+    seen: list[tuple[int, bool | None]], on_s: int, off_s: int
+) -> None:
+    ordered = sorted(seen)
+    changed = [
+        one for index, one in enumerate(ordered) if index == 0 or one[1] is not ordered[index - 1][1]
+    ]  # who observes tells changes only
+    delays = Delays(on_s * 1000, off_s * 1000)
+    condition, found = Condition(), []
+    for at_s, truth in changed:
+        for after in turns(condition, delays, truth=truth, since_ms=at_s * 1000):
+            if after.active != condition.active:
+                found.append((after.active, after.since_ms // 1000))
+            condition = after
+    last = ripened(condition, delays, 80_000)
+    if last.active != condition.active:
+        found.append((last.active, last.since_ms // 1000))
+
+    assert found == seconds_by_seconds(changed, on_s, off_s, 80)
