@@ -5,7 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from simulators.site import FLOOR_HEIGHT_M, FLOOR_WIDTH_M, MAP_ID, Name, Site
+from simulators.site import (
+    AISLE_CENTRES_M,
+    CROSS_LEFT_X_M,
+    CROSS_RIGHT_X_M,
+    FLOOR_HEIGHT_M,
+    FLOOR_WIDTH_M,
+    MAP_ID,
+    Name,
+    Site,
+)
 
 MODBUS_PORT_FIRST = 5021  # the examples number their servers from here, in the order of `Site.connections`
 MQTT_PORT = 1883
@@ -13,6 +22,8 @@ COMMISSIONED = "2026-01-01"
 ZONE_MARGIN_M = 1.0  # a robot cannot patrol inside a wall
 COVERAGE_RADIUS_M = 3.0
 SPEED_MAX_M_S = 1.5
+PATROL_INTERVAL_MIN = 120
+CHECKPOINT_RADIUS_M = 3.0
 
 _SITE_HEADER = """\
 # What one gateway reads: `gatehouse edge run site.yaml`.
@@ -97,8 +108,23 @@ def _zone(site: Site) -> dict[str, object]:
         "floor": "b1",
         "requires_patrol": bool(site.robots),
         "required_hours": ["00:00-24:00"],
+        "max_interval_min": PATROL_INTERVAL_MIN,
+        "robots": [robot.id for robot in site.robots],
         "geometry": {"type": "Polygon", "coordinates": [ring]},
     }
+
+
+def _checkpoints() -> list[dict[str, object]]:
+    """Both ends of every aisle."""
+    ends = {"w": (CROSS_LEFT_X_M, "west", "西"), "e": (CROSS_RIGHT_X_M, "east", "东")}
+    return [
+        {
+            "id": f"aisle-{aisle}{end}", "name": _name(Name(f"Aisle {aisle}, {en}", f"{aisle} 号通道{zh}端")),
+            "zone": "b1-patrol", "position": [round(x_m, 1), round(y_m, 1)], "radius_m": CHECKPOINT_RADIUS_M,
+        }
+        for aisle, y_m in enumerate(AISLE_CENTRES_M, 1)
+        for end, (x_m, en, zh) in ends.items()
+    ]  # fmt: skip
 
 
 def _things(site: Site) -> dict[str, list[dict[str, object]]]:
@@ -122,7 +148,8 @@ def _things(site: Site) -> dict[str, list[dict[str, object]]]:
         }
         for robot in site.robots
     ]  # fmt: skip
-    return {"equipment": equipment, "spaces": spaces, "robots": robots, "zones": [_zone(site)]}
+    things = {"equipment": equipment, "spaces": spaces, "robots": robots, "zones": [_zone(site)]}
+    return things | ({"checkpoints": _checkpoints()} if site.robots else {})
 
 
 def ledger_yaml(site: Site) -> str:
