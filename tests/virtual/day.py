@@ -12,14 +12,16 @@ import httpx
 from cloud.aggregator import Aggregator, Places
 from cloud.facts.ledgers import import_ledger
 from cloud.facts.store import FactStore
-from devices.frame import SealedFrame
+from devices.frame import Frame, SealedFrame, decode_frame
 from devices.instants import format_instant
 from devices.profile import parse_profile
+from devices.reading import Lane
 from edge.clock import Clock
 from edge.config import Site, SiteConfig, site_of
 from edge.enrol import make_key
 from edge.gateway import Gateway, World
 from simulators.modbus import SimulatedDevice
+from tests.edge.broken_disk import BrokenDisk
 from tests.virtual.loop import VirtualLoop, run_virtually
 from tests.virtual.plan import MACHINES, Plan
 from tests.virtual.wires import MemoryLink, Network, client_over
@@ -27,6 +29,7 @@ from tests.virtual.wires import MemoryLink, Network, client_over
 START_MS = 1_772_460_000_000  # 2026-03-02T14:00:00Z, two hours before midnight in Shanghai
 SITE, GATEWAY = "test-site", "gw-test"
 POLL_S, HOLD_S = 20, 60
+FRAMES_MAX = 1_000_000
 PEACE_S = 300.0  # after the last fault: longer than any wait of the agent and any late request
 MACHINE = f"""
 id: machine
@@ -82,6 +85,7 @@ class Outcome:
     window: tuple[int, int] = (0, 0)
     backlog_frames: int = 0
     stored_frames: int = 0
+    logged: list[Frame] = field(default_factory=list)  # what the cloud's log holds
     asked_s: list[float] = field(default_factory=list)  # when the agent asked the cloud, and when it was answered
     answered_s: list[float] = field(default_factory=list)
 
@@ -128,6 +132,7 @@ class _Day:
         self._network = Network(plan, loop.time)
         self._cloud = _Cloud(loop, folder / "cloud", self._network)
         self._site = _site(folder, profiles)
+        self._disk = BrokenDisk()
         self._outcome = Outcome(asked_s=self._network.asked_s, answered_s=self._network.answered_s)
 
     async def run(self) -> Outcome:
@@ -136,6 +141,7 @@ class _Day:
         aggregator.keys.add(GATEWAY, SITE, key.public_key(), START_MS)
         import_ledger(aggregator.facts, LEDGER, "ledger.yaml", actor="test", now_ms=START_MS)
         restarting = asyncio.create_task(self._restart_cloud(), name="restarts")
+        breaking = asyncio.create_task(self._break_disk(), name="disk")
         until_s = 0.0
         for number, off in enumerate([*self._plan.kills, None]):
             end_s = self._plan.length_s + PEACE_S if off is None else off.from_s
@@ -143,6 +149,7 @@ class _Day:
             until_s = end_s if off is None else off.to_s
             await asyncio.sleep(max(until_s - self._loop.time(), 0.0))
         await restarting
+        await breaking
         await self._judge()
         await self._cloud.stop()
         return self._outcome
@@ -153,6 +160,7 @@ class _Day:
             link_to=lambda _: MemoryLink(self._devices, self._plan, self._loop.time),
             client=client_over(self._network),
             rng=Random(self._plan.seed * 1009 + number),
+            disk=self._disk,
         )
         gateway = Gateway.open(self._site, Clock(SteadySources(self._loop)), world=world)
         gateway.journal.subscribe(self._outcome.accepted.append)
@@ -177,6 +185,13 @@ class _Day:
             await asyncio.sleep(rng.uniform(1.0, 300.0))
             self._cloud.start()
 
+    async def _break_disk(self) -> None:
+        for spell in self._plan.disk:
+            await asyncio.sleep(max(spell.from_s - self._loop.time(), 0.0))
+            self._disk.full, self._disk.read_only = spell.what == "full", spell.what == "read-only"
+            await asyncio.sleep(spell.to_s - self._loop.time())
+            self._disk.full = self._disk.read_only = False
+
     async def _judge(self) -> None:
         aggregator = self._cloud.aggregator
         assert aggregator is not None
@@ -195,6 +210,9 @@ class _Day:
             answer = await http.get(f"/api/v1/sites/{SITE}/indicators/equipment.intact_rate", params=asked)
             assert answer.status_code == 200, answer.text
             self._outcome.indicators.append(answer.json())
+        self._outcome.logged = [
+            decode_frame(entry.data) for lane in Lane for entry in aggregator.log.read(lane, 0, FRAMES_MAX)
+        ]
         states = aggregator.admission.identities.states(GATEWAY, None)
         self._outcome.stored_frames = sum(one.contiguous_seq for one in states)
 

@@ -2,17 +2,20 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
-from devices.frame import decode_frame
+from devices.frame import Frame, decode_frame
 from devices.profile import parse_profile
+from devices.reading import Lane
+from devices.records import Loss
 from devices.states import EquipmentState
 from tests.virtual import reference
 from tests.virtual.day import HOLD_S, MACHINE, POLL_S, START_MS, Outcome, Pieces, run_day
-from tests.virtual.plan import BROKEN, MACHINES, Plan, plan_of
+from tests.virtual.plan import BROKEN, MACHINES, Plan, plan_of, plan_of_disk
 
 CODES = tuple(EquipmentState)
 TOLD_LATE_S = POLL_S + 2.0  # the first poll that fails ends what is confirmed, not the last that did not
@@ -71,6 +74,31 @@ def _judge_site(seed: int, hours: float) -> str:
     )
 
 
+def judge_disk(seed: int, hours: float) -> str:
+    """A disk that takes nothing for a while: what was told is delivered or accounted for, and the states follow it."""
+    plan = plan_of_disk(seed, hours)
+    try:
+        with day_folder() as folder:
+            found = run_day(folder / "day", plan)
+        accepted = {(one.header.lane, one.header.epoch, one.header.seq) for one in found.accepted}
+        logged = Counter((one.header.lane, one.header.epoch, one.header.seq) for one in found.logged)
+        lost = {
+            (Lane(record.lane), record.epoch, seq)
+            for frame in found.logged
+            for record in frame.content.records
+            if isinstance(record, Loss)
+            for seq in range(record.first_seq, record.last_seq + 1)
+        }
+        assert max(logged.values()) == 1, "a frame is in the log twice"
+        assert not accepted - set(logged) - lost, f"{len(accepted - set(logged) - lost)} frames are nowhere"
+        _recomputed(found, found.logged)
+        _true(plan, found)
+    except BaseException as error:
+        error.add_note(f"replay with: python -m tests.virtual {seed} --hours {hours} --disk")
+        raise
+    return f"seed {seed}: {len(accepted)} accepted, {len(lost - set(logged))} lost, {len(plan.disk)} faults of the disk"
+
+
 def _all_delivered(outcome: Outcome) -> None:
     identities = [(one.header.lane, one.header.epoch, one.header.seq) for one in outcome.accepted]
     assert len(set(identities)) == len(identities), "a frame was accepted twice"
@@ -78,8 +106,8 @@ def _all_delivered(outcome: Outcome) -> None:
     assert outcome.stored_frames >= len(identities), f"{outcome.stored_frames} stored of {len(identities)} accepted"
 
 
-def _recomputed(outcome: Outcome) -> None:
-    frames = [decode_frame(one.data) for one in outcome.accepted]
+def _recomputed(outcome: Outcome, known: Sequence[Frame] = ()) -> None:
+    frames = known or [decode_frame(one.data) for one in outcome.accepted]
     profile = parse_profile(MACHINE, "machine.yaml")
     for machine in MACHINES:
         spans = reference.states(frames, machine, profile, outcome.window)

@@ -1,6 +1,6 @@
 """What happens on one seeded day: what the machines truly do, and which faults come when. Seconds since its start."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 MACHINES = ("m1", "m2", "m3")
@@ -30,6 +30,7 @@ class Plan:
     silences: dict[str, list[Spell]]
     connection_losses: list[Spell]
     kills: list[Spell]
+    disk: list[Spell] = field(default_factory=list)
 
     def mode(self, machine: str, now_s: float) -> str:
         """What a machine truly does."""
@@ -56,6 +57,17 @@ def plan_of(seed: int, hours: float, *, of_site: bool) -> Plan:
     losses = _spells(rng, "lost", length_s, pause_s=(900, 7200), lasts_s=(2, 300))
     kills = _spells(rng, "off", length_s, pause_s=(900, 5400), lasts_s=(1, 240))
     return Plan(seed, length_s, truth, network, restarts_s, silences, losses, kills)
+
+
+def plan_of_disk(seed: int, hours: float) -> Plan:
+    """A day on which the gateway's disk is full or read-only now and then, and the cloud out of reach."""
+    rng = Random(seed)
+    calm = plan_of(seed, hours, of_site=False)
+    disk = [
+        Spell(rng.choice(("full", "read-only")), one.from_s, one.to_s)
+        for one in _spells(rng, "", calm.length_s, pause_s=(120, 1800), lasts_s=(5, 900))
+    ]
+    return Plan(seed, calm.length_s, calm.truth, calm.network, [], {}, [], [], disk)
 
 
 def _truth(rng: Random, length_s: float) -> list[Spell]:

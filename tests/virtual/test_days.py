@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from tests.virtual.judging import judge
+from tests.virtual.judging import judge, judge_disk
 from tests.virtual.loop import NothingLeft, VirtualLoop, run_virtually
 
 SHORT_H, LONG_H = 0.7, 2.0
@@ -23,6 +23,11 @@ def test_faults_of_uplink_and_cloud_leave_nothing_behind_in_facts_and_indicators
 @pytest.mark.parametrize("seed", [21, 22])
 def test_faults_of_devices_and_agent_leave_what_the_accepted_readings_say(seed: int) -> None:
     judge(seed, SHORT_H, of_site=True)
+
+
+@pytest.mark.parametrize("seed", [31, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 31))])
+def test_a_disk_that_takes_nothing_for_a_while_leaves_no_frame_unaccounted_for(seed: int) -> None:
+    judge_disk(seed, 0.4)
 
 
 @pytest.mark.soak
