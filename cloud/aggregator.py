@@ -23,6 +23,9 @@ from fastapi import APIRouter, Response
 
 from cloud.access.door import Door
 from cloud.alerts.engine import AlertEngine
+from cloud.alerts.notify.addresses import EnteredAddresses
+from cloud.alerts.notify.deliveries import DeliveryLog
+from cloud.alerts.notify.dispatcher import Dispatcher
 from cloud.alerts.office import open_office
 from cloud.alerts.past import PastAlerts
 from cloud.alerts.periodic import PeriodicRules, Sources
@@ -30,6 +33,7 @@ from cloud.alerts.store import AlertStore
 from cloud.alerts.trials import TrialRecord
 from cloud.alerts.watch import SiteWatch
 from cloud.api.app import build_api
+from cloud.api.channel_routes import channel_routes
 from cloud.api.ledger_routes import ledger_routes
 from cloud.api.numbers import SiteNumbers
 from cloud.api.pages import SitePages
@@ -83,6 +87,7 @@ class Settings:
     port: int = 8080
     influx: InfluxSettings | None = None
     sign_in: bool | None = None  # None: unless only this machine can reach it
+    public_url: str = ""  # where people find the pages; messages then carry links
 
     @property
     def asks_who(self) -> bool:
@@ -181,7 +186,9 @@ def owning(data_dir: Path) -> Iterator[Places]:
 class Aggregator:
     """Everything, built and connected; belongs to the running event loop."""
 
-    def __init__(self, places: Places, influx: InfluxSettings | None = None, *, asks_who: bool = False) -> None:
+    def __init__(
+        self, places: Places, influx: InfluxSettings | None = None, *, asks_who: bool = False, public_url: str = ""
+    ) -> None:
         self.log = SegmentLog(places.log)
         self.keys = GatewayRegister(places.gateways)
         self.facts = open_database(places.facts)
@@ -218,6 +225,9 @@ class Aggregator:
         self.periodic_rules = PeriodicRules(self.alerts, sources, server_now_ms)
         self.past_alerts = PastAlerts(self.alerts, self.live, store, server_now_ms)
         self.office = open_office(store, self.live, self.alerts.book, places.attachments, server_now_ms)
+        self.deliveries = DeliveryLog(self.facts)
+        addresses = EnteredAddresses(store, public_url)
+        self.dispatcher = Dispatcher(self.office.outbox, self.deliveries, self.alerts.book, addresses, server_now_ms)
         numbers = SiteNumbers(store)
         self.pages = SitePages(numbers, self.live, self.alerts, secrets.token_hex(EPOCH_BYTES), server_now_ms)
         self.services = Services(
@@ -237,7 +247,8 @@ class Aggregator:
         uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
         entering = ledger_routes(Desk(store), server_now_ms)
         patrol = patrol_routes(PatrolViews(store), server_now_ms)
-        self.app = build_api(self.services, uplink, entering, patrol, _health_route(), static_routes())
+        channels = channel_routes(store, self.dispatcher, self.deliveries, server_now_ms)
+        self.app = build_api(self.services, uplink, entering, patrol, channels, _health_route(), static_routes())
 
     def _account_for_losses(self, _: str, frames: Sequence[Frame], __: int) -> None:
         for frame in frames:
@@ -273,6 +284,7 @@ class Aggregator:
                 group.create_task(self.office.desk.run(), name="alert desk"),
                 group.create_task(self.periodic_rules.run(), name="periodic rules"),
                 group.create_task(self.pages.run(), name="pages"),
+                group.create_task(self.dispatcher.run(), name="notifications"),
                 group.create_task(self.deriver.run(), name="deriver"),
                 group.create_task(self.checkpoint.run(), name="checkpoint"),
                 group.create_task(self.recorder.run(), name="recorder"),
@@ -358,7 +370,7 @@ async def _serve(settings: Settings, places: Places, listening: socket.socket) -
     loop.set_default_executor(ThreadPoolExecutor(THREADS, "cloud"))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    aggregator = Aggregator(places, settings.influx, asks_who=settings.asks_who)
+    aggregator = Aggregator(places, settings.influx, asks_who=settings.asks_who, public_url=settings.public_url)
     try:
         host, port = listening.getsockname()[:2]
         _log.info("serving", address=f"http://{host}:{port}", data_dir=str(places.root))

@@ -10,6 +10,8 @@ from cloud.cli_access import key, user
 from cloud.cli_ledger import entering, ledger
 from cloud.cli_reporting import DATA_DIR, DataDir, reporting
 
+PUBLIC_URL = "GATEHOUSE_PUBLIC_URL"
+
 app = typer.Typer(no_args_is_help=True, help="The aggregator: takes frames, computes indicators, serves the page.")
 gateway = typer.Typer(no_args_is_help=True, help="Gateways and their keys. Works while the aggregator runs.")
 set_aside = typer.Typer(no_args_is_help=True, help="Frames in the log that could not be used.")
@@ -35,7 +37,8 @@ def run_aggregator(
 ) -> None:
     """Run the aggregator until SIGINT or SIGTERM.
 
-    Who may sign in is said with `gatehouse cloud user add`.
+    Who may sign in is said with `gatehouse cloud user add`. GATEHOUSE_PUBLIC_URL is where people find the pages:
+    messages to them then carry links.
 
     With GATEHOUSE_INFLUX_URL (and GATEHOUSE_INFLUX_TOKEN, _ORG, _BUCKET) in the environment history is written
     to an InfluxDB 2 as well.
@@ -43,7 +46,7 @@ def run_aggregator(
     from cloud.aggregator import Settings, influx_from, run
 
     with reporting():
-        run(Settings(data_dir, host, port, influx_from(os.environ), sign_in))
+        run(Settings(data_dir, host, port, influx_from(os.environ), sign_in, os.environ.get(PUBLIC_URL, "")))
 
 
 @app.command("rebuild")

@@ -7,6 +7,7 @@ from cloud.facts import (
     tables_clocks,
     tables_handling,
     tables_inputs,
+    tables_notify,
     tables_patrol,
     tables_results,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "tables_clocks",
     "tables_handling",
     "tables_inputs",
+    "tables_notify",
     "tables_patrol",
     "tables_results",
 ]

@@ -1,0 +1,1 @@
+"""Telling people: channels, what a message looks like on each, and who was told when."""

@@ -1,0 +1,409 @@
+"""Notifications: to real receivers over real sockets, with words in both languages, retries and a log."""
+
+# ruff: noqa: ARG002  what is made up has the arguments of the real thing
+
+import asyncio
+import base64
+import email
+import email.policy
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiomqtt
+import pytest
+from fastapi import Response
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from cloud.alerts.alert import Key
+from cloud.alerts.book import AlertBook
+from cloud.alerts.notify import bots
+from cloud.alerts.notify.channels import Channel, parse_channel
+from cloud.alerts.notify.deliveries import RETRY_MS, Delivery, DeliveryLog, Try
+from cloud.alerts.notify.dispatcher import RULE, Dispatcher
+from cloud.alerts.notify.outgoing import Refused, Unreachable, checked_address, post
+from cloud.alerts.notify.senders import WEBHOOK_BYTES_MAX, Parcel, sender_of, webhook_body
+from cloud.alerts.notify.texts import Message, Site, message_of
+from cloud.alerts.outbox import Line, Notification, Outbox
+from cloud.alerts.store import AlertStore
+from cloud.facts.database import open_database, writing
+from devices.errors import Permanent
+from devices.rules import Severity
+from tests.brokers import Mosquitto, free_port
+from tests.cloud.receivers import Receiver, fine, mail_server, receiving
+from tests.waiting import until
+
+NOW_MS = 1_780_000_000_000
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+SITE = Site("jinji-lake", {"pump-3": {"en": "Fire pump 3", "zh-CN": "消防泵 3"}, "jinji-lake": {"en": "Jinji Lake"}})
+
+
+def line(thing: str = "pump-3", **other: object) -> Line:
+    given = {"alert": "al_1", "rule": "equipment-fault-a", "thing": thing, "severity": Severity.RED, "what": "opened",
+             "since_ms": NOW_MS, "text": "alert.equipment_fault", "parameters": {"thing": thing}}  # fmt: skip
+    return Line(**{**given, **other})  # type: ignore[arg-type]
+
+
+def notification(number: int = 0, **other: object) -> Notification:
+    given = {"id": f"nt_{number:026d}", "site": "jinji-lake", "kind": "alerts", "at_ms": NOW_MS + number,
+             "severity": Severity.RED, "lines": (line(),)}  # fmt: skip
+    return Notification(**{**given, **other})  # type: ignore[arg-type]
+
+
+def parcel(number: int = 0, language: str = "en", **other: object) -> Parcel:
+    one = notification(number, **other)
+    return Parcel(one, message_of(one, SITE, language))
+
+
+def channel(kind: str, url: str, *secrets: str, **other: object) -> Channel:
+    document = {"name": kind, "type": kind, "url": url, "secrets": secrets, "allow_private": True, **other}
+    return parse_channel(json.dumps(document))
+
+
+# --- words -------------------------------------------------------------------------------------------------
+
+
+def test_a_message_says_colour_site_thing_since_and_how_many_more_in_both_languages() -> None:
+    lines = (line(muted=200, count=3), line("pump-4", what="cleared", cleared_ms=NOW_MS + 60_000))
+    english = message_of(notification(lines=lines), SITE, "en")
+    chinese = message_of(notification(lines=lines), SITE, "zh-CN")
+
+    assert english.title == "[RED] Jinji Lake: Fire pump 3 and 1 more (+200)"
+    assert "Fire pump 3 reports a fault" in english.lines[0]
+    assert english.lines[0].endswith("3 times, +200 muted")
+    assert "over at 05-28 20:27:40" in english.lines[1]
+    assert "消防泵 3" in chinese.title
+    assert "+200" in chinese.title
+
+
+def test_a_drill_says_so_first() -> None:
+    assert message_of(notification(drill=True), SITE, "en").title.startswith("DRILL ")
+    assert message_of(notification(drill=True), SITE, "zh-CN").title.startswith("【演练】")
+
+
+# --- signatures and limits ---------------------------------------------------------------------------------
+
+
+def test_signatures_of_dingtalk_and_feishu_match_fixed_vectors() -> None:
+    # made with: printf '1780000000000\nSEC-night' | openssl dgst -sha256 -hmac SEC-night -binary | base64
+    assert bots.dingtalk_sign("SEC-night", 1_780_000_000_000) == "ySomz3JvqButoBQ+rtIq/Lt2NRcsMfwudubT/SszlXc="
+    # made with: printf '' | openssl dgst -sha256 -hmac "$(printf '1780000000\nfs-night')" -binary | base64
+    assert bots.feishu_sign("fs-night", 1_780_000_000) == "FaI+Y9uk0X1eYE1Y0MCBePOzgvCIueHQuB8B9hYPizk="
+
+
+def test_a_text_is_cut_between_characters() -> None:
+    assert bots.cut("消防泵", 9) == "消防泵"
+    assert bots.cut("消防泵消防泵", 10) == "消防…"
+    assert len(bots.wecom("https://x", [Message("n", "t", ("泵" * 4_000,))]).body) < 5_000
+
+
+async def test_dingtalk_is_signed_once_and_a_refusal_in_a_200_is_a_refusal() -> None:
+    async with receiving() as receiver:
+        sender = sender_of(channel("dingtalk", f"{receiver.address}/robot?access_token=t", "SEC-night"), lambda: NOW_MS)
+        await sender.send([parcel()])
+        receiver.answer = lambda _: Response('{"errcode":310000,"errmsg":"sign not match"}')
+        with pytest.raises(Refused, match="sign not match"):
+            await sender.send([parcel()])
+
+    [first, _] = receiver.requests
+    assert first.query == {
+        "access_token": "t", "timestamp": str(NOW_MS), "sign": bots.dingtalk_sign("SEC-night", NOW_MS),
+    }  # fmt: skip
+    assert json.loads(first.body)["markdown"]["title"] == "[RED] Jinji Lake: Fire pump 3"
+
+
+async def test_feishu_gets_a_signed_card() -> None:
+    async with receiving() as receiver:
+        await sender_of(channel("feishu", f"{receiver.address}/hook", "fs-night"), lambda: NOW_MS).send([parcel()])
+
+    body = json.loads(receiver.requests[0].body)
+    assert (body["timestamp"], body["sign"]) == (str(NOW_MS // 1000), bots.feishu_sign("fs-night", NOW_MS // 1000))
+    assert body["card"]["header"]["title"]["content"] == "[RED] Jinji Lake: Fire pump 3"
+
+
+async def test_a_webhook_verifies_keeps_its_id_and_a_tampered_body_fails() -> None:
+    second = "whsec_" + base64.b64encode(b"another-secret-of-thirty-two-byt").decode()
+    async with receiving() as receiver:
+        sender = sender_of(channel("webhook", f"{receiver.address}/hook", SECRET, second), now_of_this_machine)
+        await sender.send([parcel()])
+        await sender.send([parcel()])
+
+    first, again = receiver.requests
+    for secret in (SECRET, second):  # while one takes the place of the other, both verify
+        said = Webhook(secret).verify(first.body, first.headers)
+        assert said["data"]["lines"][0]["thing"] == "pump-3"
+    assert first.headers["webhook-id"] == again.headers["webhook-id"] == notification().id
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(first.body.replace(b"pump-3", b"pump-4"), first.headers)
+
+
+def now_of_this_machine() -> int:
+    import time
+
+    return time.time_ns() // 1_000_000
+
+
+def test_a_webhook_stays_below_its_size_and_counts_what_does_not_fit() -> None:
+    lines = tuple(line(f"thing-{number}", parameters={"x": "y" * 900}) for number in range(50))
+    body = webhook_body(notification(lines=lines))
+    data = json.loads(body)["data"]
+
+    assert len(body) < WEBHOOK_BYTES_MAX
+    assert len(data["lines"]) + data["more"] == 50
+
+
+async def test_mqtt_publishes_to_a_real_broker(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path)
+    await broker.start()
+    try:
+        async with aiomqtt.Client("127.0.0.1", broker.port) as listener:
+            await listener.subscribe("ops/alerts", qos=1)
+            await sender_of(channel("mqtt", f"mqtt://127.0.0.1:{broker.port}/ops/alerts"), lambda: NOW_MS).send(
+                [parcel()]
+            )
+            async with asyncio.timeout(20):
+                message = await anext(aiter(listener.messages))
+    finally:
+        await broker.stop()
+
+    assert json.loads(bytes(message.payload))["data"]["id"] == notification().id
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")  # Apprise's own, gone with Python 3.13
+async def test_apprise_delivers_a_mail_to_a_real_server() -> None:
+    port = free_port()
+    with mail_server(port) as mailbox:
+        url = f"mailto://127.0.0.1:{port}?from=gatehouse@example.com&to=li@example.com&mode=insecure"
+        await sender_of(channel("apprise", url), lambda: NOW_MS).send([parcel()])
+
+    [raw] = mailbox.mails
+    mail = email.message_from_bytes(raw, policy=email.policy.default)
+    assert mail["subject"] == "[RED] Jinji Lake: Fire pump 3"
+    assert "reports a fault" in str(mail.get_body().get_content())  # type: ignore[union-attr]
+
+
+# --- where messages may go ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "10.0.0.1", "192.168.1.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "0.0.0.0"],
+)
+async def test_an_address_of_a_private_network_is_refused_unless_the_channel_allows_it(host: str) -> None:
+    with pytest.raises(Refused, match="private network"):
+        await checked_address(host, 443, allow_private=False)
+    assert await checked_address(host, 443, allow_private=True)
+
+
+async def test_nobody_is_followed_elsewhere() -> None:
+    async with receiving() as other, receiving() as receiver:
+        receiver.answer = lambda _: Response(status_code=302, headers={"Location": f"{other.address}/there"})
+        with pytest.raises(Refused, match="elsewhere"):
+            await post(f"{receiver.address}/here", b"{}", {}, allow_private=True)
+
+    assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"type": "webhook", "url": "https://example.com"},
+        {"type": "webhook", "url": "https://example.com", "secrets": ["plain"]},
+        {"type": "feishu", "url": "file:///etc/passwd"},
+        {"type": "mqtt", "url": "mqtt://host"},
+        {"type": "pigeon", "url": "https://example.com"},
+        {"type": "feishu", "url": "https://example.com", "colour": "blue"},
+    ],
+)
+def test_a_channel_that_cannot_work_is_refused_when_it_is_entered(document: Mapping[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"at `|Object contains|Invalid enum"):
+        parse_channel(json.dumps({"name": "c", **document}))
+
+
+def test_what_is_shown_of_an_address_holds_no_secret() -> None:
+    shown = channel("feishu", "https://user:pass@open.feishu.cn/open-apis/bot/v2/hook/token?x=secret").shown_url
+
+    assert shown == "https://open.feishu.cn/…"
+
+
+# --- retries -----------------------------------------------------------------------------------------------
+
+
+def test_a_delivery_is_tried_again_less_and_less_often_and_at_last_given_up() -> None:
+    one = Delivery(notification(), "c", "waiting", NOW_MS, NOW_MS)
+    gaps = []
+    while one.status == "waiting":
+        at_ms = one.next_ms
+        one = one.tried(Try(at_ms, 1, "no answer"), final=False)
+        gaps.append(one.next_ms - at_ms)
+
+    assert one.status == "dead"
+    assert tuple(gaps[:-1]) == RETRY_MS
+    assert Delivery(notification(), "c", "waiting", 0, 0).tried(Try(0, 1, "never"), final=True).status == "dead"
+
+
+@dataclass
+class MadeUpAddresses:
+    """Channels as entered."""
+
+    known: dict[str, Channel]
+    people: dict[str, Sequence[str]] = field(default_factory=dict)
+
+    def channels(self, site: str) -> Mapping[str, Channel]:
+        return self.known
+
+    def of_people(self, site: str, people: Sequence[str]) -> Sequence[str]:
+        return [one for name in people for one in self.people.get(name, ())]
+
+    def site(self, site: str) -> Site:
+        return SITE
+
+
+@dataclass
+class Post:
+    """A dispatcher at work, and a clock that the test moves."""
+
+    outbox: Outbox
+    log: DeliveryLog
+    book: AlertBook
+    addresses: MadeUpAddresses
+    now_ms: int = NOW_MS
+
+    def tell(self, *notifications: Notification) -> None:
+        with writing(self.log._engine) as connection:
+            self.outbox.add(connection, notifications)
+        self.outbox.added()
+
+    def statuses(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for one in self.log.of_site("jinji-lake", 500):
+            found.setdefault(one.channel, set()).add(one.status)
+        return found
+
+
+@asynccontextmanager
+async def post_office(folder: Path, **channels: Channel) -> AsyncIterator[Post]:
+    engine = open_database(folder / "facts.sqlite")
+    work = Post(
+        Outbox(engine),
+        DeliveryLog(engine),
+        AlertBook(AlertStore(engine), lambda: work.now_ms),
+        MadeUpAddresses(channels),
+    )
+    dispatcher = Dispatcher(work.outbox, work.log, work.book, work.addresses, lambda: work.now_ms)
+    task = asyncio.create_task(dispatcher.run(), name="dispatcher")
+    try:
+        yield work
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        engine.dispose()
+
+
+async def test_people_are_told_on_their_channels_and_listeners_of_everything_that_is_bad_enough(tmp_path: Path) -> None:
+    async with receiving() as receiver:
+        at = receiver.address
+        async with post_office(
+            tmp_path,
+            mine=channel("feishu", f"{at}/mine"),
+            all=channel("feishu", f"{at}/all", listens=True),
+            red=channel("feishu", f"{at}/red", listens=True, severity="red"),
+            idle=channel("feishu", f"{at}/idle"),
+        ) as work:
+            work.addresses.people["li"] = ["mine"]
+            work.tell(notification(0, people=("li",), severity=Severity.ORANGE), notification(1))
+            await until(lambda: len(receiver.requests) >= 4, "the messages")
+            await until(lambda: work.statuses() and set.union(*work.statuses().values()) == {"delivered"}, "the log")
+
+    assert sorted(one.path for one in receiver.requests) == ["all", "all", "mine", "red"]
+
+
+async def test_a_dead_channel_raises_one_yellow_alert_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async with (
+        receiving() as good,
+        receiving(lambda _: Response(status_code=503)) as bad,
+        post_office(
+            tmp_path,
+            good=channel("feishu", f"{good.address}/good", listens=True),
+            bad=channel("webhook", f"{bad.address}/bad", SECRET, listens=True),
+        ) as work,
+    ):
+        for number in range(6):
+            work.tell(notification(number))
+        await until(lambda: len(good.requests) == 6, "the good channel")
+        key = Key("jinji-lake", RULE, "bad")
+        await until(lambda: work.book.get(key) or _later(work), "the alert")
+        raised = work.book.get(key)
+        assert raised is not None
+        assert (raised.severity, raised.count) == (Severity.YELLOW, 1)
+        assert len([one for one in work.book.of_site("jinji-lake") if one.key.rule == RULE]) == 1
+
+        bad.answer = fine
+        work.now_ms += 700_000
+        await until(lambda: work.statuses()["bad"] == {"delivered"} or _later(work), "delivered in the end")
+        assert work.book.get(key).condition.value == "cleared"  # type: ignore[union-attr]
+
+    ids = {one.headers["webhook-id"] for one in bad.requests}
+    assert len(ids) == 6
+
+
+def _later(work: Post) -> bool:
+    """Time goes on until everything was tried again."""
+    work.now_ms += 10_000
+    return False
+
+
+async def test_what_waited_when_the_process_died_is_delivered_by_the_next_one(tmp_path: Path) -> None:
+    async with receiving() as receiver:
+        hook = channel("feishu", f"{receiver.address}/hook", listens=True)
+        engine = open_database(tmp_path / "facts.sqlite")
+        DeliveryLog(engine).add(notification(), ["hook"], NOW_MS)
+        engine.dispose()
+        async with post_office(tmp_path, hook=hook) as work:
+            await until(lambda: work.statuses() == {"hook": {"delivered"}}, "the delivery")
+
+    assert len(receiver.requests) == 1
+
+
+async def test_a_hundred_alerts_in_a_minute_are_at_most_twenty_wecom_messages_that_name_them_all(
+    tmp_path: Path,
+) -> None:
+    async with receiving() as receiver:
+        hook = channel("wecom", f"{receiver.address}/hook", listens=True)
+        async with post_office(tmp_path, hook=hook) as work:
+            for number in range(100):
+                work.tell(notification(number, lines=(line(f"door-{number:03d}"),)))
+
+            def all_delivered() -> bool:
+                whole = len(work.log.of_site("jinji-lake", 500)) == 100
+                return whole and work.statuses() == {"hook": {"delivered"}}
+
+            await until(all_delivered, "everything")
+
+    said = "".join(json.loads(one.body)["markdown"]["content"] for one in receiver.requests)
+    assert len(receiver.requests) <= 20
+    assert [number for number in range(100) if f"door-{number:03d}" not in said] == []
+
+
+async def test_a_message_whose_words_lack_goes_all_the_same(tmp_path: Path) -> None:
+    with pytest.raises(Permanent):
+        message_of(notification(lines=(line(text="alert.unheard_of"),)), SITE, "en")
+    async with (
+        receiving() as receiver,
+        post_office(tmp_path, hook=channel("feishu", f"{receiver.address}/hook", listens=True)) as work,
+    ):
+        work.tell(notification(lines=(line(text="alert.unheard_of"),)))
+        await until(lambda: len(receiver.requests) == 1, "the message")
+
+    assert b"red" in receiver.requests[0].body
+
+
+async def test_a_receiver_that_is_not_there_is_tried_again() -> None:
+    with pytest.raises(Unreachable):
+        await post(f"http://127.0.0.1:{free_port()}/", b"{}", {}, allow_private=True)
+
+
+def test_the_receiver_of_these_tests_says_what_came() -> None:
+    assert Receiver().requests == []
