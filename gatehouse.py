@@ -23,6 +23,7 @@ PARTS = {
     "edge": Part("edge.cli", "app", "The agent on a site's gateway: reads devices, keeps, sends."),
     "cloud": Part("cloud.cli", "app", "The aggregator: takes frames, computes indicators, serves the page."),
     "coverage": Part("cloud.cli_coverage", "app", "Where robots were, how often, and what they missed."),
+    "explain": Part("cloud.cli_indicators", "explain", "Everything that a number is made of."),
     "profiles": Part("devices.cli", "app", "The products that are known, and the check of a new one."),
     "rules": Part("cloud.cli_rules", "app", "The alert rules, and what they would have said of the last days."),
     "sim": Part("simulators.cli", "app", "Devices that are not there: a whole site for tests and demos."),
@@ -56,7 +57,13 @@ def _load(name: str, part: Part) -> Any:
         missing = (error.name or "").split(".")[0]
         if missing in {"edge", "cloud", "simulators", "devices"}:
             raise
-        extra = {"sim": "simulators", "demo": "simulators", "coverage": "cloud", "rules": "cloud"}.get(name, name)
+        extra = {
+            "sim": "simulators",
+            "demo": "simulators",
+            "coverage": "cloud",
+            "explain": "cloud",
+            "rules": "cloud",
+        }.get(name, name)
         sys.exit(f"gatehouse {name} needs {missing}, which is not installed: pip install 'gatehouse[{extra}]'")
 
 

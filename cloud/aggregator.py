@@ -23,9 +23,7 @@ from fastapi import APIRouter, Response
 
 from cloud.access.door import Door
 from cloud.alerts.engine import AlertEngine
-from cloud.alerts.notify.addresses import EnteredAddresses
-from cloud.alerts.notify.deliveries import DeliveryLog
-from cloud.alerts.notify.dispatcher import Dispatcher
+from cloud.alerts.local import LocalAlerts
 from cloud.alerts.office import open_office
 from cloud.alerts.past import PastAlerts
 from cloud.alerts.periodic import PeriodicRules, Sources
@@ -33,7 +31,8 @@ from cloud.alerts.store import AlertStore
 from cloud.alerts.trials import TrialRecord
 from cloud.alerts.watch import SiteWatch
 from cloud.api.app import build_api
-from cloud.api.channel_routes import channel_routes
+from cloud.api.benchmark_routes import benchmark_routes
+from cloud.api.indicator_detail_routes import indicator_detail_routes
 from cloud.api.ledger_routes import ledger_routes
 from cloud.api.numbers import SiteNumbers
 from cloud.api.pages import SitePages
@@ -45,12 +44,14 @@ from cloud.facts.deriving import Deriver
 from cloud.facts.desk import Desk
 from cloud.facts.newest import newest
 from cloud.facts.parked import Releases
-from cloud.facts.progress import forget_facts, losses_known
+from cloud.facts.progress import losses_known
 from cloud.facts.store import FactStore
 from cloud.history.embedded import EmbeddedHistory
 from cloud.history.feed import HistoryFeed
 from cloud.history.influx import InfluxHistory, InfluxSettings
 from cloud.history.store import HistoryWriter
+from cloud.indicators.comparing import Compared, compared_with, forget_derived
+from cloud.indicators.desk import IndicatorDesk
 from cloud.indicators.recording import Recorder
 from cloud.ingest.admission import Admission
 from cloud.ingest.checkpoint import Checkpoint
@@ -87,7 +88,6 @@ class Settings:
     port: int = 8080
     influx: InfluxSettings | None = None
     sign_in: bool | None = None  # None: unless only this machine can reach it
-    public_url: str = ""  # where people find the pages; messages then carry links
 
     @property
     def asks_who(self) -> bool:
@@ -186,9 +186,7 @@ def owning(data_dir: Path) -> Iterator[Places]:
 class Aggregator:
     """Everything, built and connected; belongs to the running event loop."""
 
-    def __init__(
-        self, places: Places, influx: InfluxSettings | None = None, *, asks_who: bool = False, public_url: str = ""
-    ) -> None:
+    def __init__(self, places: Places, influx: InfluxSettings | None = None, *, asks_who: bool = False) -> None:
         self.log = SegmentLog(places.log)
         self.keys = GatewayRegister(places.gateways)
         self.facts = open_database(places.facts)
@@ -224,10 +222,9 @@ class Aggregator:
         sources = Sources(store, self.live, self.history, self.integrity)
         self.periodic_rules = PeriodicRules(self.alerts, sources, server_now_ms)
         self.past_alerts = PastAlerts(self.alerts, self.live, store, server_now_ms)
+        self.local_alerts = LocalAlerts(self.alerts, self.facts, server_now_ms)
+        self.processor.listen(self.local_alerts.frames_arrived)
         self.office = open_office(store, self.live, self.alerts.book, places.attachments, server_now_ms)
-        self.deliveries = DeliveryLog(self.facts)
-        addresses = EnteredAddresses(store, public_url)
-        self.dispatcher = Dispatcher(self.office.outbox, self.deliveries, self.alerts.book, addresses, server_now_ms)
         numbers = SiteNumbers(store)
         self.pages = SitePages(numbers, self.live, self.alerts, secrets.token_hex(EPOCH_BYTES), server_now_ms)
         self.services = Services(
@@ -247,8 +244,9 @@ class Aggregator:
         uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
         entering = ledger_routes(Desk(store), server_now_ms)
         patrol = patrol_routes(PatrolViews(store), server_now_ms)
-        channels = channel_routes(store, self.dispatcher, self.deliveries, server_now_ms)
-        self.app = build_api(self.services, uplink, entering, patrol, channels, _health_route(), static_routes())
+        desk = IndicatorDesk(store, server_now_ms)
+        behind = (indicator_detail_routes(desk), benchmark_routes(desk))
+        self.app = build_api(self.services, uplink, entering, patrol, *behind, _health_route(), static_routes())
 
     def _account_for_losses(self, _: str, frames: Sequence[Frame], __: int) -> None:
         for frame in frames:
@@ -282,9 +280,9 @@ class Aggregator:
                 group.create_task(self.alerts.run(), name="alerts"),
                 group.create_task(self.past_alerts.run(), name="past alerts"),
                 group.create_task(self.office.desk.run(), name="alert desk"),
+                group.create_task(self.local_alerts.run(), name="local alerts"),
                 group.create_task(self.periodic_rules.run(), name="periodic rules"),
                 group.create_task(self.pages.run(), name="pages"),
-                group.create_task(self.dispatcher.run(), name="notifications"),
                 group.create_task(self.deriver.run(), name="deriver"),
                 group.create_task(self.checkpoint.run(), name="checkpoint"),
                 group.create_task(self.recorder.run(), name="recorder"),
@@ -337,16 +335,14 @@ def run(settings: Settings) -> None:
             runner.run(_serve(settings, places, listening))
 
 
-def rebuild(data_dir: Path) -> int:
-    """Forget what is derived and compute it from the log again; how many frames were read. Raises InUse."""
+def rebuild(data_dir: Path) -> tuple[int, Compared]:
+    """Forget what is derived, compute it from the log again, compare; how many frames were read. Raises InUse."""
     with owning(data_dir) as places:
-        facts = open_database(places.facts)
-        forget_facts(facts)
-        facts.dispose()
+        before = forget_derived(places.facts)
         if places.history.exists():
             shutil.rmtree(places.history)
         places.influx_position.unlink(missing_ok=True)  # releases are counted anew: an InfluxDB is told all again
-        return asyncio.run(_catch_up(places))
+        return asyncio.run(_catch_up(places)), compared_with(places.facts, before, server_now_ms())
 
 
 async def _catch_up(places: Places) -> int:
@@ -370,7 +366,7 @@ async def _serve(settings: Settings, places: Places, listening: socket.socket) -
     loop.set_default_executor(ThreadPoolExecutor(THREADS, "cloud"))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    aggregator = Aggregator(places, settings.influx, asks_who=settings.asks_who, public_url=settings.public_url)
+    aggregator = Aggregator(places, settings.influx, asks_who=settings.asks_who)
     try:
         host, port = listening.getsockname()[:2]
         _log.info("serving", address=f"http://{host}:{port}", data_dir=str(places.root))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cloud.cli_access import key, user
+from cloud.cli_indicators import indicator, reinterpret
 from cloud.cli_ledger import entering, ledger
 from cloud.cli_reporting import DATA_DIR, DataDir, reporting
 
@@ -19,6 +20,7 @@ parked = typer.Typer(no_args_is_help=True, help="Frames whose times wait for the
 app.add_typer(gateway, name="gateway")
 app.add_typer(ledger, name="ledger")
 app.add_typer(entering, name="input")
+app.add_typer(indicator, name="indicator")
 app.add_typer(set_aside, name="set-aside")
 app.add_typer(parked, name="parked")
 app.add_typer(user, name="user")
@@ -49,14 +51,28 @@ def run_aggregator(
         run(Settings(data_dir, host, port, influx_from(os.environ), sign_in, os.environ.get(PUBLIC_URL, "")))
 
 
+app.command("reinterpret")(reinterpret)
+
+
 @app.command("rebuild")
 def rebuild_derived(data_dir: DataDir = DATA_DIR) -> None:
-    """Compute facts and history from the log again. The aggregator must not be running."""
+    """Compute all that is derived from the log again, and list where kept results differ.
+
+    The aggregator must not be running.
+    """
     from cloud.aggregator import rebuild
+    from devices.instants import format_instant
 
     with reporting():
-        frames = rebuild(data_dir)
+        frames, found = rebuild(data_dir)
         typer.echo(f"{frames} frames read from the log")
+        for table, site, device in found.changed:
+            typer.echo(f"not as it was before: {table} of {device} at {site}")
+        for one in found.differences:
+            kept, now = ("null" if value is None else f"{float(value):.6f}" for value in one.values)
+            window = f"{format_instant(one.window.from_ms)} to {format_instant(one.window.to_ms)}"
+            typer.echo(f"differs: {one.indicator} of {one.site}, {window}: kept {kept}, computed {now}")
+        typer.echo(f"{found.results} kept results, {len(found.differences)} differ")
 
 
 @gateway.command("add")

@@ -7,6 +7,7 @@ from cloud.api.access_routes import access_routes, open_routes
 from cloud.api.alert_acting_routes import alert_acting_routes
 from cloud.api.alert_routes import alert_routes
 from cloud.api.gateway_routes import gateway_routes
+from cloud.api.indicator_routes import indicator_routes
 from cloud.api.problems import RequestGuard, install_problems
 from cloud.api.rectification_routes import rectification_routes
 from cloud.api.services import Services
@@ -32,6 +33,7 @@ def build_api(services: Services, *more: APIRouter) -> FastAPI:
     )
     for router in (
         site_routes(services),
+        indicator_routes(services),
         alert_routes(services),
         alert_acting_routes(services),
         gateway_routes(services),

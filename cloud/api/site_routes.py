@@ -1,8 +1,8 @@
-"""Routes of sites: list, indicators, equipment, snapshot, stream, series."""
+"""Routes of sites: list, equipment, snapshot, stream, series."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
@@ -10,18 +10,15 @@ from starlette.responses import Response, StreamingResponse
 from cloud.api import schema
 from cloud.api.asking import answer, ledger_of, listing, span
 from cloud.api.gateway_routes import gateway_items
-from cloud.api.painting import equipment_row, indicator_json
+from cloud.api.painting import equipment_row
 from cloud.api.problems import Problem, unusable
 from cloud.api.services import Services
 from cloud.api.sign_in import visible
 from cloud.api.stream import DeltaStream, Position, parse_position
 from cloud.history.store import POINTS_MAX
-from cloud.indicators.definition import BadWindow, UnknownIndicator
 from devices.instants import format_instant
 
-TREND_DAYS_MAX = 90
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": schema.ProblemBody}, 422: {"model": schema.ProblemBody}}
-WindowName = Literal["24h", "today", "month", "now"]
 
 
 def site_routes(services: Services) -> APIRouter:
@@ -30,10 +27,6 @@ def site_routes(services: Services) -> APIRouter:
     router = APIRouter(prefix="/api/v1/sites", tags=["sites"], responses=_NOT_FOUND)
     add = router.add_api_route
     add("", routes.sites, response_model=None, responses={200: {"model": schema.Sites}})
-    add("/{site}/indicators", routes.indicators, response_model=None, responses={200: {"model": schema.Indicators}})
-    one = "/{site}/indicators/{indicator}"
-    add(one, routes.indicator, response_model=None, responses={200: {"model": schema.IndicatorItem}})
-    add(f"{one}/trend", routes.trend, response_model=None, responses={200: {"model": schema.Trend}})
     add("/{site}/equipment", routes.equipment, response_model=None, responses={200: {"model": schema.EquipmentList}})
     add("/{site}/snapshot", routes.snapshot, response_model=None, responses={200: {"model": schema.Snapshot}})
     events = {"description": "Numbered deltas", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
@@ -65,54 +58,6 @@ class _SiteRoutes:
                 }
             )
         return listing(items)
-
-    async def indicators(self, site: str, window: WindowName | None = None) -> Response:
-        """Every indicator of a site, over its own default window or the one named."""
-
-        def compute() -> list[object]:
-            ledger_of(self._services, site)
-            found = self._services.numbers.indicators(site, window, self._services.now())
-            return [indicator_json(one) for one in found]
-
-        return listing(await asyncio.to_thread(compute))
-
-    async def indicator(
-        self,
-        site: str,
-        indicator: str,
-        window: WindowName | None = None,
-        from_: Annotated[str | None, Query(alias="from")] = None,
-        to: str | None = None,
-    ) -> Response:
-        """One indicator, over a named window or over [from, to)."""
-        wanted = span(from_, to) or window
-
-        def compute() -> object:
-            ledger_of(self._services, site)
-            return indicator_json(self._services.numbers.indicator(site, indicator, wanted, self._services.now()))
-
-        try:
-            return answer(await asyncio.to_thread(compute))
-        except UnknownIndicator as error:
-            raise Problem(404, "not_found", f"There is no indicator {indicator!r}.") from error
-        except BadWindow as error:
-            raise unusable("/query/window", str(error), "bad_window") from error
-
-    async def trend(
-        self, site: str, indicator: str, days: Annotated[int | None, Query(ge=1, le=TREND_DAYS_MAX)] = None
-    ) -> Response:
-        """One indicator by day (occupancy: by hour)."""
-
-        def compute() -> object:
-            ledger_of(self._services, site)
-            line = self._services.numbers.trend(site, indicator, days, self._services.now())
-            items = [(format_instant(time_ms), value) for time_ms, value in line.items]
-            return {"items": items, "step": line.step, "target": line.target}
-
-        try:
-            return answer(await asyncio.to_thread(compute))
-        except UnknownIndicator as error:
-            raise Problem(404, "not_found", f"There is no indicator {indicator!r}.") from error
 
     async def equipment(self, site: str) -> Response:
         """Every equipment of a site with its state and its last 24 hours."""

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from cloud.facts.claims import DAY_MS, ClaimRows, FrameKey, decode_claims, decode_info, key_of_rank
 from cloud.facts.database import claims, device_infos, profiles, reaches, runs, stops
+from cloud.facts.reinterpreting import read_otherwise, readings_of
 from cloud.facts.timelines import (
     EQUIPMENT_STATES,
     SPACE_CODES,
@@ -108,14 +109,19 @@ def described(connection: sa.Connection, site: str, devices: Sequence[str], know
         before = said[row.device]
         if not before or before[-1][1] != info:
             before.append((row.time_ms if before else ALWAYS_MS, info))
-    return {
-        device: Described(
-            tuple(since for since, _ in infos),
-            tuple(info for _, info in infos),
-            tuple(known.get(connection, site, info.profile_hash) for _, info in infos),
+    readings = readings_of(connection, site)
+    found = {}
+    for device, infos in said.items():
+        profiles = [known.get(connection, site, info.profile_hash) for _, info in infos]
+        steps = [(since, index, profiles[index]) for index, (since, _) in enumerate(infos)]
+        if infos and device in readings:
+            steps = read_otherwise([since for since, _ in infos], profiles, readings[device])
+        found[device] = Described(
+            tuple(since for since, _, _ in steps),
+            tuple(infos[index][1] for _, index, _ in steps),
+            tuple(profile for _, _, profile in steps),
         )
-        for device, infos in said.items()
-    }
+    return found
 
 
 def runs_from(connection: sa.Connection, site: str, from_ms: int) -> dict[bytes, list[Run]]:
