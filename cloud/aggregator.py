@@ -24,6 +24,7 @@ from fastapi import APIRouter, Response
 from cloud.access.door import Door
 from cloud.alerts.engine import AlertEngine
 from cloud.alerts.local import LocalAlerts
+from cloud.alerts.local import LocalAlerts
 from cloud.alerts.office import open_office
 from cloud.alerts.past import PastAlerts
 from cloud.alerts.periodic import PeriodicRules, Sources
@@ -224,6 +225,8 @@ class Aggregator:
         self.past_alerts = PastAlerts(self.alerts, self.live, store, server_now_ms)
         self.local_alerts = LocalAlerts(self.alerts, self.facts, server_now_ms)
         self.processor.listen(self.local_alerts.frames_arrived)
+        self.local_alerts = LocalAlerts(self.alerts, self.facts, server_now_ms)
+        self.processor.listen(self.local_alerts.frames_arrived)
         self.office = open_office(store, self.live, self.alerts.book, places.attachments, server_now_ms)
         numbers = SiteNumbers(store)
         self.pages = SitePages(numbers, self.live, self.alerts, secrets.token_hex(EPOCH_BYTES), server_now_ms)
@@ -280,6 +283,7 @@ class Aggregator:
                 group.create_task(self.alerts.run(), name="alerts"),
                 group.create_task(self.past_alerts.run(), name="past alerts"),
                 group.create_task(self.office.desk.run(), name="alert desk"),
+                group.create_task(self.local_alerts.run(), name="local alerts"),
                 group.create_task(self.local_alerts.run(), name="local alerts"),
                 group.create_task(self.periodic_rules.run(), name="periodic rules"),
                 group.create_task(self.pages.run(), name="pages"),

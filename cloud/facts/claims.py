@@ -13,7 +13,7 @@ import numpy as np
 from devices.columns import Poses
 from devices.frame import Frame, Origin
 from devices.reading import FIRST_BAD_QUALITY, Bytes8, Floats, Int32s, Int64s, Lane
-from devices.records import DeviceInfo, Inventory, Link, Loss, ProfileText
+from devices.records import DeviceInfo, Inventory, Link, LocalAlert, Loss, ProfileText
 
 DAY_MS = 86_400_000
 QUARTER_MS = 900_000
@@ -119,6 +119,7 @@ class FrameFacts:
     profiles: tuple[ProfileText, ...] = ()
     inventories: tuple[Inventory, ...] = ()
     losses: tuple[Loss, ...] = ()
+    local_alerts: tuple[LocalAlert, ...] = ()
     nodes: tuple[tuple[str, int, str], ...] = ()  # device, when, the node that it named as its last one
 
     @property
@@ -147,6 +148,7 @@ def facts_of(frame: Frame, received_ms: int, site: str) -> FrameFacts:
         profiles=tuple(one for one in records if isinstance(one, ProfileText)),
         inventories=tuple(one for one in records if isinstance(one, Inventory)),
         losses=tuple(one for one in records if isinstance(one, Loss)),
+        local_alerts=tuple(one for one in records if isinstance(one, LocalAlert)),
         nodes=tuple(_nodes(frame)) if events else (),
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 The work is in proportion to what the frame says; what it touches is marked and computed again when asked for.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
@@ -34,6 +35,7 @@ from cloud.facts.database import (
     runs,
     stops,
 )
+from cloud.facts.tables_alerts import local_alerts
 from cloud.facts.tables_patrol import patrol_nodes
 from devices.reading import Lane
 from devices.records import Loss
@@ -47,7 +49,7 @@ Mark = tuple[str, int, int]
 # Statements are made once: making one costs more than running it.
 _INSERT = {
     table: insert(table).on_conflict_do_nothing()
-    for table in (claims, poses, profiles, inventories, device_infos, stops, losses, patrol_nodes)
+    for table in (claims, poses, profiles, inventories, device_infos, stops, losses, patrol_nodes, local_alerts)
 }
 _NEW_RUN = sa.insert(runs)
 _SAME_EPOCH = (
@@ -101,6 +103,7 @@ def store_facts(connection: sa.Connection, facts: FrameFacts) -> bool:
     changed.extend(_store_profiles(connection, facts))
     changed.extend(_store_inventories(connection, facts))
     store_losses(connection, facts.site, facts.gateway, facts.losses)
+    _store_local_alerts(connection, facts)
     _store_marks(connection, facts.site, changed)
     return True
 
@@ -229,6 +232,16 @@ def store_losses(connection: sa.Connection, site: str, gateway: str, found: Iter
             "count": one.count,
         }  # fmt: skip
         connection.execute(_INSERT[losses], row)
+
+
+def _store_local_alerts(connection: sa.Connection, facts: FrameFacts) -> None:
+    for one in facts.local_alerts:
+        row = {
+            "site": facts.site, "gateway": facts.gateway, "rule": one.rule, "device": one.thing,
+            "since_ms": one.since_ms, "condition": one.condition, "severity": one.severity, "latched": one.latched,
+            "parameters": json.dumps(dict(one.parameters), sort_keys=True),
+        }  # fmt: skip
+        connection.execute(_INSERT[local_alerts], row)
 
 
 def _store_marks(connection: sa.Connection, site: str, changed: Iterable[Mark]) -> None:

@@ -27,6 +27,7 @@ from cloud.facts.database import (
     stops,
     writing,
 )
+from cloud.facts.tables_alerts import local_alerts
 from cloud.facts.tables_clocks import clock_fixes, parked
 from cloud.facts.tables_patrol import patrol_nodes, visits
 from devices.errors import FrameError, Permanent, StorageUnavailable
@@ -47,6 +48,7 @@ UNUSABLE = (FrameError, UnusableFacts, ArithmeticError, LookupError, ValueError,
 FROM_THE_LOG = (
     claims, reaches, runs, stops, poses, profiles, device_infos, inventories, losses, marks, device_days, device_heads,
     quarter_cells, patrol_nodes, visits, positions, set_aside, clock_fixes, parked,
+    local_alerts,
 )  # fmt: skip
 
 

@@ -35,6 +35,12 @@ alert_chain = sa.Table(
     blob("hash"),
 )  # fmt: skip
 
+# What gateways said that their own rules say: a fact for each turn of a condition. `since_ms` is when it turned.
+local_alerts = sa.Table(
+    "local_alerts", metadata, key("site"), key("gateway"), key("rule"), key("device"), key("since_ms", sa.BigInteger),
+    key("condition"), text("severity"), _flag("latched"), text("parameters"),
+)  # fmt: skip
+
 # Messages to people and other systems, until a sender is done with them (cloud/alerts/outbox.py).
 outbox = sa.Table(
     "outbox", metadata, key("site"), key("id"), big("number"), text("kind"), big("at_ms"),

@@ -34,6 +34,18 @@ def upgrade() -> None:
         sa.Column("hash", sa.LargeBinary(), nullable=False),
     )
     op.create_table(
+        "local_alerts",
+        sa.Column("site", sa.String(), primary_key=True, nullable=False),
+        sa.Column("gateway", sa.String(), primary_key=True, nullable=False),
+        sa.Column("rule", sa.String(), primary_key=True, nullable=False),
+        sa.Column("device", sa.String(), primary_key=True, nullable=False),
+        sa.Column("since_ms", sa.BigInteger(), primary_key=True, nullable=False),
+        sa.Column("condition", sa.String(), primary_key=True, nullable=False),
+        sa.Column("severity", sa.String(), nullable=False),
+        sa.Column("latched", sa.Boolean(), nullable=False),
+        sa.Column("parameters", sa.String(), nullable=False),
+    )
+    op.create_table(
         "outbox",
         sa.Column("site", sa.String(), primary_key=True, nullable=False),
         sa.Column("id", sa.String(), primary_key=True, nullable=False),
@@ -97,6 +109,7 @@ def downgrade() -> None:
     """Back."""
     op.drop_table("site_told")
     op.drop_table("outbox")
+    op.drop_table("local_alerts")
     op.drop_table("alert_chain")
     op.drop_index("alert_records_by_key", "alert_records")
     op.drop_column("alert_entries", "detail")
