@@ -1,22 +1,31 @@
 """A disk that takes nothing: frames go on in memory, in an epoch of their own, and to the disk when it can."""
 
+import asyncio
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from devices.columns import Numbers
 from devices.frame import Origin, decode_frame, verify_frame
 from devices.reading import Lane
 from devices.records import LossReason
 from edge import ram_buffer
+from edge.clock import Clock
+from edge.cloud_client import CloudClient
 from edge.journal import Journal
+from edge.kept import Columns, Kept
+from edge.series import SeriesTable
+from edge.uplink import Uplink
 from edge.writer import RETRY_S
 from tests.edge.broken_disk import BrokenDisk
-from tests.edge.journal_world import KEY, SmallLog, World
+from tests.edge.journal_world import KEY, SERIES, SmallLog, World
+from tests.edge.small_cloud import small_cloud
 
 
 @pytest.fixture
@@ -100,6 +109,37 @@ def test_what_was_delivered_from_memory_is_not_written(tmp_path: Path, disk: Bro
     recover(world)
 
     assert [epoch for epoch, _, _ in world.journal.lane(Lane.TELEMETRY).ranges() if epoch == in_memory.epoch] == []
+
+
+async def test_while_the_disk_takes_nothing_frames_reach_the_cloud_from_memory(
+    tmp_path: Path, disk: BrokenDisk
+) -> None:
+    clock, table = Clock(), SeriesTable()
+    pump = table.id_of(SERIES)
+    disk.read_only = True
+    journal = Journal.open(tmp_path / "journal", "gw-1", KEY, clock, table, disk=disk)
+    async with small_cloud(KEY.public_key(), lambda: clock.now().utc_ms) as cloud:
+        client = CloudClient(cloud.url, "gw-1", KEY, clock)
+        tasks = [asyncio.create_task(one) for one in (journal.run(), Uplink(journal, client, clock, Random(1)).run())]
+        now = clock.now()
+        journal.put(Kept(Columns(Numbers.of([pump], [now.utc_ms], [7.0], [0])), None, urgent=True), now)
+        await cloud.until(lambda: 7.0 in [v for one in cloud.frames(Lane.EVENTS) for v in one.content.numbers.value])
+        problem, unstored = journal.problem, journal.sealing[Lane.EVENTS].counters.problem
+        disk.read_only = False
+        await cloud.until(lambda: {one.header.origin for one in cloud.frames(Lane.EVENTS)} == set(Origin) - IMPORT)
+        journal.stop()
+        await tasks[0]
+        tasks[1].cancel()
+        await asyncio.wait(tasks)
+        await client.close()
+        journal.close()
+
+    assert "frames kept in memory" in problem
+    assert "Read-only" in unstored
+    assert cloud.frames(Lane.EVENTS)[0].header.origin is Origin.RAM
+
+
+IMPORT = {Origin.IMPORT}
 
 
 def test_memory_has_a_bound_and_what_goes_is_told(
