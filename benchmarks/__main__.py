@@ -4,7 +4,20 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import alerts, backlog, coverage, dead_units, frames, ingest, journal, peer, polling
+from benchmarks import (
+    alerts,
+    backlog,
+    coverage,
+    dead_units,
+    frames,
+    ingest,
+    journal,
+    local_alerts,
+    peer,
+    polling,
+    portfolio,
+    timelines,
+)
 from benchmarks.figures import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
@@ -15,7 +28,10 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "polling": polling.measure,
     "coverage": coverage.measure,
     "dead-units": dead_units.measure,
+    "timelines": timelines.measure,
+    "portfolio": portfolio.measure,
     "alerts": alerts.measure,
+    "local-alerts": local_alerts.measure,
     "peer": peer.measure,
 }
 ONLY_WHEN_NAMED = {"peer"}  # installs somebody else's software
