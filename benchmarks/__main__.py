@@ -32,7 +32,6 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "portfolio": portfolio.measure,
     "alerts": alerts.measure,
     "local-alerts": local_alerts.measure,
-    "local-alerts": local_alerts.measure,
     "peer": peer.measure,
 }
 ONLY_WHEN_NAMED = {"peer"}  # installs somebody else's software
