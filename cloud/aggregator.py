@@ -207,10 +207,7 @@ class Aggregator:
         self.writers: list[HistoryWriter] = [self.history]
         if influx is not None:
             self.writers.append(InfluxHistory(influx, places.influx_position, self.log.log_id))
-        releases = Releases(self.facts)
-        self.feeds = [HistoryFeed(self.log, self.keys, writer, server_now_ms, releases) for writer in self.writers]
-        for feed in self.feeds:
-            self.processor.listen(feed.frames_arrived)
+        self.feeds = [self._feed(writer) for writer in self.writers]
         store = FactStore(self.facts, eager=False)
         self.deriver = Deriver(store, server_now_ms)
         self.processor.listen(self.deriver.frames_arrived)
@@ -250,6 +247,11 @@ class Aggregator:
         desk = IndicatorDesk(store, server_now_ms)
         behind = (indicator_detail_routes(desk), benchmark_routes(desk))
         self.app = build_api(self.services, uplink, entering, patrol, *behind, _health_route(), static_routes())
+
+    def _feed(self, writer: HistoryWriter) -> HistoryFeed:
+        feed = HistoryFeed(self.log, self.keys, writer, server_now_ms, Releases(self.facts))
+        self.processor.listen(feed.frames_arrived)  # frames may have been released that came long ago
+        return feed
 
     def _account_for_losses(self, _: str, frames: Sequence[Frame], __: int) -> None:
         for frame in frames:
