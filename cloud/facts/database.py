@@ -86,9 +86,10 @@ marks = sa.Table("marks", metadata, key("site"), key("device"), key("utc_day", s
 device_days = sa.Table("device_days", metadata, key("site"), key("device"), key("day", sa.Integer),
                        blob("starts"), blob("codes"), blob("carry"))  # fmt: skip
 
-# The stretch of days computed for a device, and the zone and rules they were computed for.
+# The stretch of days computed for a device, and the zone and rules they were computed for. `version` is raised to the
+# site's next one whenever states of any of these days change.
 device_heads = sa.Table("device_heads", metadata, key("site"), key("device"), sa.Column("zone", sa.String),
-                        big("first_ms"), sa.Column("last_day", sa.Integer))  # fmt: skip
+                        big("first_ms"), sa.Column("last_day", sa.Integer), big("version"))  # fmt: skip
 
 # Quarter hours of a robot whose poses changed since their cells were computed, and the cells, for one version of
 # the zones each.

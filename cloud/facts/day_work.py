@@ -67,8 +67,9 @@ def step_days(engine: sa.Engine, site: str, zone: ZoneInfo, today: int, known: P
     with reading(engine) as connection:
         done = _compute(connection, site, zone, today, known)
     with writing(engine) as connection:
+        version = days_version(connection, site) + 1
         for one in done:
-            _write(connection, site, one, start_ms)
+            _write(connection, site, one, start_ms, version)
     return True
 
 
@@ -292,14 +293,31 @@ def _spaces_of(site: str, device: str) -> "sa.ColumnElement[bool]":
     return (device_days.c.site == site) & (name >= sensor(device, "")) & (name < device + after_slash)
 
 
-def _write(connection: sa.Connection, site: str, done: _Done, before_ms: int) -> None:
+def days_version(connection: sa.Connection, site: str) -> int:
+    """Grows with every change of the states of any past day of a site."""
+    newest = connection.execute(sa.select(sa.func.max(device_heads.c.version)).where(device_heads.c.site == site))
+    return int(newest.scalar_one() or 0)
+
+
+def _differ(connection: sa.Connection, site: str, done: _Done) -> bool:
+    """Whether any state of the device is another than what is stored."""
+    computed = {row["day"]: (row["starts"], row["codes"]) for row in done.days if row["device"] == done.device}
+    stored = sa.select(device_days.c.day, device_days.c.starts, device_days.c.codes).where(
+        device_days.c.site == site, device_days.c.device == done.device, device_days.c.day.in_(computed)
+    )
+    return {row.day: (row.starts, row.codes) for row in connection.execute(stored)} != computed
+
+
+def _write(connection: sa.Connection, site: str, done: _Done, before_ms: int, version: int) -> None:
+    differ = False
     if done.days:
         computed = [day for row in done.days if row["device"] == done.device and isinstance(day := row["day"], int)]
         connection.execute(sa.delete(device_days).where(_spaces_of(site, done.device), device_days.c.day.in_(computed)))
+        differ = _differ(connection, site, done)
         connection.execute(_REPLACE_DAY, list(done.days))
         mark_results(connection, site, computed)
     if done.head is not None:
-        connection.execute(_REPLACE_HEAD, done.head)
+        connection.execute(_REPLACE_HEAD, done.head | {"version": version if differ else 0})
     _settle(connection, site, done.device, done.seen, before_ms)
     if done.spills:
         connection.execute(WIDEN_MARK, day_mark(site, done.device, before_ms // DAY_MS, (before_ms, before_ms)))
@@ -308,7 +326,10 @@ def _write(connection: sa.Connection, site: str, done: _Done, before_ms: int) ->
 _day = insert(device_days)
 _REPLACE_DAY = _day.on_conflict_do_update(set_={name: _day.excluded[name] for name in ("starts", "codes", "carry")})
 _head = insert(device_heads)
-_REPLACE_HEAD = _head.on_conflict_do_update(set_={name: _head.excluded[name] for name in ("last_day", "zone")})
+_REPLACE_HEAD = _head.on_conflict_do_update(
+    set_={name: _head.excluded[name] for name in ("last_day", "zone")}
+    | {"version": sa.func.max(device_heads.c.version, _head.excluded.version)}
+)
 
 
 def _stored_carries(connection: sa.Connection, site: str, device: str, from_day: int) -> dict[int, bytes]:

@@ -32,7 +32,7 @@ def device_timelines(
     with reading(engine) as connection:
         named = sorted(all_devices(connection, site) if devices is None else set(devices))
         wanted = sorted({name.partition("/")[0] for name in named})
-        past = _stored(connection, site, zone, range(first, today), None if devices is None else named)
+        past = stored_days(connection, site, zone, range(first, today), None if devices is None else named)
         begin, end = day_bounds(today, zone)
         by_epoch = runs_from(connection, site, begin)
         carries = carries_into(connection, site, wanted, today)
@@ -46,14 +46,14 @@ def device_timelines(
         now[device] = computed.timeline
         now.update((sensor(device, point), space) for point, space in computed.spaces.items())
     timelines = {
-        name: joined(list(_gapless([*past.get(name, []), now[name]], day_bounds(first, zone)[0])))
+        name: joined(list(gapless([*past.get(name, []), now[name]], day_bounds(first, zone)[0])))
         for name in named
         if name in now
     }
     return {device: timeline.clipped(int(timeline.starts[0]), to_ms) for device, timeline in timelines.items()}
 
 
-def _stored(
+def stored_days(
     connection: sa.Connection, site: str, zone: ZoneInfo, days: range, devices: Sequence[str] | None
 ) -> dict[str, list[Timeline]]:
     """Stored days of devices (None: all of the site), in order."""
@@ -71,7 +71,7 @@ def _stored(
     return found
 
 
-def _gapless(parts: Sequence[Timeline], from_ms: int) -> Iterator[Timeline]:
+def gapless(parts: Sequence[Timeline], from_ms: int) -> Iterator[Timeline]:
     """The days before a device's first fact, and those that were not computed yet, are unknown."""
     for part in parts:
         first_ms = int(part.starts[0])

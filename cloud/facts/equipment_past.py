@@ -87,7 +87,7 @@ def put_together(
     `devices` reach back for context; they may lack what was never heard. `heard` are times of gateways by device.
     """
     told = {name: _circumstances(name, one, given, heard, red) for name, one in members.items()}
-    said = {name: _device_of(one, devices) for name, one in members.items()}
+    said = {name: devices.get(one.equipment.device) for name, one in members.items()}
     worked = {name: worked_out(said[name], told[name], given.policies, *window) for name in members}
     delivering: dict[str, list[Span]] = {}
     for group, names in groups_of(members).items():
@@ -102,8 +102,8 @@ def put_together(
 
 
 def _in_its_lives(member: Member, worked: Worked, counts: Timeline, device: Timeline | None) -> EquipmentTimeline:
-    lives = member.lives
-    begin, end = (lives[0][0], lives[-1][1]) if lives else (worked.states.end_ms, worked.states.end_ms)
+    lives, end_ms = member.lives, worked.states.end_ms
+    begin, end = (lives[0][0], lives[-1][1]) if lives else (end_ms, end_ms)
     away = without([(begin, end)], lives)
     states, counts = painted(worked.states, away, OFF_DUTY), painted(counts, away, ABSENT)
     return EquipmentTimeline(
@@ -111,15 +111,38 @@ def _in_its_lives(member: Member, worked: Worked, counts: Timeline, device: Time
     )
 
 
+def followed(past: Sequence[EquipmentTimeline], now: Sequence[EquipmentTimeline]) -> list[EquipmentTimeline]:
+    """Timelines up to a moment and from it on, as one; in the order of the later ones, described as there."""
+    before = {one.equipment.id: one for one in past}
+    found = [_both(before.pop(one.equipment.id), one) if one.equipment.id in before else one for one in now]
+    return [*found, *before.values()]
+
+
+def _both(past: EquipmentTimeline, now: EquipmentTimeline) -> EquipmentTimeline:
+    stops = merged([*past.stops, *now.stops])
+    states, counts = _joined(past.states, now.states, OFF_DUTY), _joined(past.counts, now.counts, ABSENT)
+    if past.device is None or now.device is None or past.device is now.device:
+        return EquipmentTimeline(now.equipment, states, counts, stops, now.device or past.device)
+    begin, first = int(now.device.starts[0]), int(past.device.starts[0])
+    device = now.device if begin <= first else _joined(past.device.clipped(first, begin), now.device, UNKNOWN)
+    return EquipmentTimeline(now.equipment, states, counts, stops, device)
+
+
+def _joined(past: Timeline, now: Timeline, between: int) -> Timeline:
+    if not len(past.starts) or not len(now.starts):
+        return past if len(past.starts) else now
+    gap = constant(past.end_ms, int(now.starts[0]), between)
+    return joined([past, gap, now] if len(gap.starts) else [past, now])
+
+
 def _circumstances(
     name: str, member: Member, given: Given, heard: Mapping[str, Sequence[Span]], red: Mapping[str, Sequence[Span]]
 ) -> Circumstances:
     one, entered = member.equipment, given.entered
-    has_device = any(device != NO_DEVICE for _, device in member.devices)
     return Circumstances(
-        lives=tuple(member.lives),
-        has_device=has_device,
-        off_duty=tuple(member.off_duty),
+        lives=member.lives,
+        has_device=one.device != NO_DEVICE,
+        off_duty=member.off_duty,
         drills=merged([*entered.drills.get("", ()), *entered.drills.get(name, ())]),
         windows=entered.windows.get(name, ()),
         findings=entered.findings.get(name, ()),
@@ -127,24 +150,7 @@ def _circumstances(
         excluded=entered.excluded.get(name, ()),
         red=tuple(red.get(name, ())) if one.criticality == "A" else (),
         class_=one.class_,
-        heard=tuple(heard.get(member.devices[-1][1], ())) if member.devices else (),
+        heard=tuple(heard.get(one.device, ())),
         grace=member.group.grace_h if member.group else None,
         in_group=member.group is not None,
     )
-
-
-def _device_of(member: Member, devices: Mapping[str, Timeline]) -> Timeline | None:
-    """What gave the member its state, one device after the other."""
-    if len(member.devices) == 1:
-        return devices.get(member.devices[0][1])
-    parts: list[Timeline] = []
-    for (_, end), device in member.devices:
-        timeline = devices.get(device)
-        begin = parts[-1].end_ms if parts else -(2**62)
-        part = timeline.clipped(begin, end) if timeline is not None else None
-        if part is None or not len(part.starts):
-            continue
-        if parts and int(part.starts[0]) > begin:
-            parts.append(constant(begin, int(part.starts[0]), UNKNOWN))
-        parts.append(part)
-    return joined(parts) if parts else None

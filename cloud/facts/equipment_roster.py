@@ -3,9 +3,10 @@
 A version holds for whole local days: a day is that of the version valid at its end. Robots are equipment, too.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from cloud.facts.days import Span, clipped, date_start, day_bounds, day_of, days_between, merged
@@ -17,48 +18,47 @@ from cloud.facts.ledgers import LedgerVersion
 from cloud.facts.timelines import NEVER_MS
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Member:
-    """An equipment as the last version within the window describes it. Spans are ascending and disjoint."""
+    """An equipment as one version describes it. Spans are ascending and disjoint."""
 
     equipment: Equipment
-    lives: list[Span] = field(default_factory=list)
-    devices: list[tuple[Span, str]] = field(default_factory=list)
-    off_duty: list[Span] = field(default_factory=list)
+    lives: tuple[Span, ...]
+    off_duty: tuple[Span, ...] = ()
     group: Redundancy | None = None
 
 
-def roster(
+def rosters(
     versions: Sequence[LedgerVersion], policies: Policies, from_ms: int, to_ms: int
-) -> dict[str, Member]:  # fmt: skip
-    """Everything that a version valid in [from_ms, to_ms) names, in the order of the last one, alive in it or not."""
-    found: dict[str, Member] = {}
-    off_duty: dict[tuple[int, str], tuple[Span, ...]] = {}
-    last: tuple[Equipment, ...] = ()
-    for number, (span, ledger) in enumerate(held_spans(versions)):
-        begin, end = max(span[0], from_ms), min(span[1], to_ms)
-        if begin >= end:
-            continue
-        zone, calendars = ledger.site.time_zone, {one.id: one for one in ledger.calendars}
-        groups = {one.id: one for one in ledger.redundancy}
-        last = ledger.machines if policies.at(end - 1).robots_are_equipment else ledger.equipment
-        for one in last:
-            member = found.setdefault(one.id, Member(one))
-            member.equipment = one
-            member.group = groups.get(one.redundancy or "")
-            life = clipped([lifetime_of(one, ledger)], begin, end)
-            member.lives = list(merged([*member.lives, *life]))
-            _add_device(member.devices, (begin, end), one.device)
-            calendar = calendars.get(
-                one.calendar or ledger.class_calendars.get(one.class_) or ledger.site.calendar or ""
-            )
-            if calendar is not None:
-                if (number, calendar.id) not in off_duty:
-                    off_duty[number, calendar.id] = _off_duty(calendar, (begin, end), zone)
-                member.off_duty += off_duty[number, calendar.id]
-    for member in found.values():
-        member.off_duty = list(merged(member.off_duty))
-    return {name: found[name] for name in dict.fromkeys([*(one.id for one in last), *found])}
+) -> list[tuple[Span, dict[str, Member]]]:  # fmt: skip
+    """For each part of [from_ms, to_ms) that one version and one policy hold for: its equipment, alive or not."""
+    found = []
+    for span, ledger in held_spans(versions):
+        for begin, end in _parts(policies, max(span[0], from_ms), min(span[1], to_ms)):
+            machines = ledger.machines if policies.at(begin).robots_are_equipment else ledger.equipment
+            found.append(((begin, end), _members(ledger, machines, (begin, end))))
+    return found
+
+
+def _parts(policies: Policies, from_ms: int, to_ms: int) -> list[Span]:
+    if from_ms >= to_ms:
+        return []
+    edges = [from_ms, *(one for one in policies.since_ms if from_ms < one < to_ms), to_ms]
+    return list(itertools.pairwise(edges))
+
+
+def _members(ledger: Ledger, machines: Sequence[Equipment], span: Span) -> dict[str, Member]:
+    zone, groups = ledger.site.time_zone, {one.id: one for one in ledger.redundancy}
+    calendars = {one.id: one for one in ledger.calendars}
+    off_duty: dict[str, tuple[Span, ...]] = {"": ()}
+    found = {}
+    for one in machines:
+        name = one.calendar or ledger.class_calendars.get(one.class_) or ledger.site.calendar or ""
+        if name not in off_duty:
+            off_duty[name] = _off_duty(calendars[name], span, zone)
+        life = clipped([lifetime_of(one, ledger)], *span)
+        found[one.id] = Member(one, life, off_duty[name], groups.get(one.redundancy or ""))
+    return found
 
 
 def held_spans(versions: Sequence[LedgerVersion]) -> Iterator[tuple[Span, Ledger]]:
@@ -92,12 +92,5 @@ def groups_of(members: Mapping[str, Member]) -> dict[str, list[str]]:
     return found
 
 
-def _add_device(devices: list[tuple[Span, str]], span: Span, device: str) -> None:
-    if devices and devices[-1][1] == device and devices[-1][0][1] == span[0]:
-        devices[-1] = ((devices[-1][0][0], span[1]), device)
-    else:
-        devices.append((span, device))
-
-
 def _off_duty(calendar: Calendar, span: Span, zone: ZoneInfo) -> tuple[Span, ...]:
-    return clipped(off_duty_spans(calendar, days_between(*span, zone), zone), *span)
+    return merged(clipped(off_duty_spans(calendar, days_between(*span, zone), zone), *span))

@@ -144,10 +144,8 @@ class World:
         )  # fmt: skip
         one = {"id": name, "name": NAME, "code": "c", "class": "gate", "criticality": "A", "inspection_days": days}
         equipment = Equipment.model_validate(one | ({"device": name} if device else {}))
-        whole = (-(2**62), 2**62)
-        member = Member(equipment, in_ms(lives), [(whole, equipment.device)], in_ms(off))
-        self.members[name] = member
-        member.group = self.group if grouped else None
+        group = self.group if grouped else None
+        self.members[name] = Member(equipment, tuple(in_ms(lives)), tuple(in_ms(off)), group)
         if device:
             self.devices[name] = as_timeline(device)
         self.heard[name], self.red[name] = in_ms(heard), in_ms(red)

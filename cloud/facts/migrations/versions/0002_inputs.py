@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """One append-only table for every kind of input; ledgers are told with a reason."""
+    """One append-only table for every kind of input; ledgers are told with a reason, days count their changes."""
     op.create_table(
         "inputs",
         sa.Column("site", sa.String, nullable=False),
@@ -27,9 +27,11 @@ def upgrade() -> None:
     )
     op.create_index("inputs_by_entry", "inputs", ["site", "entry"], unique=True)
     op.add_column("ledgers", sa.Column("reason", sa.String, nullable=False, server_default=""))
+    op.add_column("device_heads", sa.Column("version", sa.BigInteger, nullable=False, server_default="0"))
 
 
 def downgrade() -> None:
     """Inputs are gone; there is no way back to them."""
+    op.drop_column("device_heads", "version")
     op.drop_column("ledgers", "reason")
     op.drop_table("inputs")
