@@ -14,6 +14,7 @@ from devices.profile import LoadedProfile, packaged_profile
 from devices.reading import Series
 from devices.records import Inventory, Link, ProfileText, Record
 from devices.rules import Rule, known_rules
+from devices.words import LANGUAGES, say
 from tests.cloud.live_world import SITE, World
 
 Values = Mapping[str, float]
@@ -57,13 +58,13 @@ class RuleWorld(World):
         numbers = Numbers.of(*columns, [0] * len(rows))
         self._arrive(Content(series, numbers), origin)
 
-    def confirm(self, values: Values, changed_ms: int, confirmed_ms: int) -> None:
-        """Let a keyframe arrive: these values have held since a time."""
+    def confirm(self, values: Values, changed_ms: int, confirmed_ms: int, *, first: Mapping[str, int] = {}) -> None:
+        """Let a keyframe arrive: these values have held since a time, those in `first` since one of their own."""
         series = tuple(Series("dev-1", point, self.profile.unit_of(point), 60) for point in values)
         count = len(series)
-        rows = Confirmations.of(
-            list(range(count)), [changed_ms] * count, [confirmed_ms] * count, list(values.values()), [0] * count
-        )
+        changed = [first.get(point, changed_ms) for point in values]
+        told = list(values.values())
+        rows = Confirmations.of(list(range(count)), changed, [confirmed_ms] * count, told, [0] * count)
         self._arrive(Content(series, confirmations=rows), Origin.LIVE)
 
     def silence(self, last_ok_ms: int) -> None:
@@ -85,8 +86,10 @@ class RuleWorld(World):
             await self.engine.evaluate(SITE)
 
     def alerts(self, rule: str) -> list[Alert]:
-        """Open alerts of a rule."""
-        return [alert for alert in self.engine.open_alerts(SITE) if alert.key.rule == rule]
+        """Open alerts of a rule, each of which can say its sentence in every language."""
+        found = [alert for alert in self.engine.open_alerts(SITE) if alert.key.rule == rule]
+        assert all(say(language, one.text, **one.parameters, thing_name="X") for one in found for language in LANGUAGES)
+        return found
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from devices.profile import packaged_profile
 from devices.reading import Lane, Series
 from devices.rule_kinds import Abnormal, EventRule, Periodic, Rank
 from devices.rules import Rule, known_rules, parse_rules
+from devices.words import LANGUAGES, say
 from tests.cloud.live_world import Watch
 from tests.cloud.patrols import BEGIN_MS, patrol_text, point, robot_entries, robot_inventory
 from tests.cloud.told import SITE, Cloud, Entry, Told, inventory, ledger_text, new_cloud
@@ -69,7 +70,10 @@ class PeriodicWorld:
         await self.engine.evaluate(SITE)
 
     def alerts(self, rule: str) -> list[Alert]:
-        return [alert for alert in self.engine.open_alerts(SITE) if alert.key.rule == rule]
+        """Open alerts of a rule, each of which can say its sentence in every language."""
+        found = [alert for alert in self.engine.open_alerts(SITE) if alert.key.rule == rule]
+        assert all(say(language, one.text, **one.parameters, thing_name="X") for one in found for language in LANGUAGES)
+        return found
 
     def close(self) -> None:
         self.integrity.close()
@@ -119,11 +123,12 @@ async def test_an_intact_rate_below_its_target_is_yellow_until_it_has_been_above
         await world.ask(BEGIN_MS + 6 * HOUR_MS)
         [alert] = world.alerts("intact-rate-below-target")
         [little] = world.alerts("data-coverage-low")
-        await world.ask(BEGIN_MS + 26 * HOUR_MS)
+        above_ms = BEGIN_MS + 26 * HOUR_MS + 10 * MINUTE_MS
+        await world.ask(above_ms)
         above = world.engine.book.get(alert.key)
-        await world.ask(BEGIN_MS + 27 * HOUR_MS - 1)
+        await world.ask(above_ms + 55 * MINUTE_MS)  # asked again: still above, since the first time
         almost = world.engine.book.get(alert.key)
-        await world.ask(BEGIN_MS + 27 * HOUR_MS)
+        await world.ask(above_ms + HOUR_MS)
         over = world.engine.book.get(alert.key)
 
     assert (alert.severity, alert.parameters["limit"]) == ("yellow", "98 %")
