@@ -41,9 +41,11 @@ def _floors(ledger: Ledger) -> _Named:
 
 
 def _buildings(ledger: Ledger) -> _Named:
-    building_of = {floor.id: getattr(floor, "building", None) for floor in ledger.floors}
+    """What an equipment says itself goes before its floor."""
+    building_of = {floor.id: floor.building for floor in ledger.floors}
+    said = {one.id: one.building for one in ledger.equipment if one.building is not None}
     for floor, thing in _floors(ledger):
-        yield building_of.get(floor or ""), thing
+        yield said.get(thing) or building_of.get(floor or ""), thing
 
 
 def _parking(ledger: Ledger) -> _Named:
