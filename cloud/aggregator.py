@@ -24,6 +24,7 @@ from fastapi import APIRouter, Response
 from cloud.access.door import Door
 from cloud.alerts.engine import AlertEngine
 from cloud.alerts.local import LocalAlerts
+from cloud.alerts.notify.opening import open_dispatcher
 from cloud.alerts.office import open_office
 from cloud.alerts.past import PastAlerts
 from cloud.alerts.periodic import PeriodicRules, Sources
@@ -32,6 +33,7 @@ from cloud.alerts.trials import TrialRecord
 from cloud.alerts.watch import SiteWatch
 from cloud.api.app import build_api
 from cloud.api.benchmark_routes import benchmark_routes
+from cloud.api.channel_routes import channel_routes
 from cloud.api.indicator_detail_routes import indicator_detail_routes
 from cloud.api.ledger_routes import ledger_routes
 from cloud.api.numbers import SiteNumbers
@@ -88,6 +90,7 @@ class Settings:
     port: int = 8080
     influx: InfluxSettings | None = None
     sign_in: bool | None = None  # None: unless only this machine can reach it
+    public_url: str = ""  # where people find the pages; messages then carry links
 
     @property
     def asks_who(self) -> bool:
@@ -186,7 +189,9 @@ def owning(data_dir: Path) -> Iterator[Places]:
 class Aggregator:
     """Everything, built and connected; belongs to the running event loop."""
 
-    def __init__(self, places: Places, influx: InfluxSettings | None = None, *, asks_who: bool = False) -> None:
+    def __init__(
+        self, places: Places, influx: InfluxSettings | None = None, *, asks_who: bool = False, public_url: str = ""
+    ) -> None:
         self.log = SegmentLog(places.log)
         self.keys = GatewayRegister(places.gateways)
         self.facts = open_database(places.facts)
@@ -216,12 +221,15 @@ class Aggregator:
         watch = SiteWatch(store, self.keys, self.admission.identities)
         alert_store = AlertStore(self.facts)
         self.alerts = AlertEngine(alert_store, self.live, watch, server_now_ms, trials=TrialRecord(self.facts))
-        sources = Sources(store, self.live, self.history, self.integrity)
-        self.periodic_rules = PeriodicRules(self.alerts, sources, server_now_ms)
         self.past_alerts = PastAlerts(self.alerts, self.live, store, server_now_ms)
         self.local_alerts = LocalAlerts(self.alerts, self.facts, server_now_ms)
         self.processor.listen(self.local_alerts.frames_arrived)
+        self.local_alerts = LocalAlerts(self.alerts, self.facts, server_now_ms)
+        self.processor.listen(self.local_alerts.frames_arrived)
         self.office = open_office(store, self.live, self.alerts.book, places.attachments, server_now_ms)
+        self.dispatcher = open_dispatcher(
+            store, self.office.outbox, self.alerts.book, server_now_ms, public_url=public_url
+        )
         numbers = SiteNumbers(store)
         self.pages = SitePages(numbers, self.live, self.alerts, secrets.token_hex(EPOCH_BYTES), server_now_ms)
         self.services = Services(
@@ -243,7 +251,8 @@ class Aggregator:
         patrol = patrol_routes(PatrolViews(store), server_now_ms)
         desk = IndicatorDesk(store, server_now_ms)
         behind = (indicator_detail_routes(desk), benchmark_routes(desk))
-        self.app = build_api(self.services, uplink, entering, patrol, *behind, _health_route(), static_routes())
+        told = channel_routes(store, self.dispatcher, server_now_ms)
+        self.app = build_api(self.services, uplink, entering, patrol, *behind, told, _health_route(), static_routes())
 
     def _feed(self, writer: HistoryWriter) -> HistoryFeed:
         feed = HistoryFeed(self.log, self.keys, writer, server_now_ms, Releases(self.facts))
@@ -274,7 +283,6 @@ class Aggregator:
                 timeout_graceful_shutdown=1,
                 timeout_keep_alive=KEEP_ALIVE_S,
             )
-        )
         readers: list[Processor | HistoryFeed] = [self.processor, *self.feeds]
         async with asyncio.TaskGroup() as group:
             reading = [group.create_task(one.run(), name=type(one).__name__) for one in readers]
@@ -283,8 +291,10 @@ class Aggregator:
                 group.create_task(self.past_alerts.run(), name="past alerts"),
                 group.create_task(self.office.desk.run(), name="alert desk"),
                 group.create_task(self.local_alerts.run(), name="local alerts"),
+                group.create_task(self.local_alerts.run(), name="local alerts"),
                 group.create_task(self.periodic_rules.run(), name="periodic rules"),
                 group.create_task(self.pages.run(), name="pages"),
+                group.create_task(self.dispatcher.run(), name="notifications"),
                 group.create_task(self.deriver.run(), name="deriver"),
                 group.create_task(self.checkpoint.run(), name="checkpoint"),
                 group.create_task(self.recorder.run(), name="recorder"),
@@ -368,7 +378,7 @@ async def _serve(settings: Settings, places: Places, listening: socket.socket) -
     loop.set_default_executor(ThreadPoolExecutor(THREADS, "cloud"))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    aggregator = Aggregator(places, settings.influx, asks_who=settings.asks_who)
+    aggregator = Aggregator(places, settings.influx, asks_who=settings.asks_who, public_url=settings.public_url)
     try:
         host, port = listening.getsockname()[:2]
         _log.info("serving", address=f"http://{host}:{port}", data_dir=str(places.root))

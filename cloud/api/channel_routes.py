@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from cloud.alerts.notify.channels import KIND, Channel, parse_channel
-from cloud.alerts.notify.deliveries import PAGE_MAX, Delivery, DeliveryLog
+from cloud.alerts.notify.deliveries import PAGE_MAX, Delivery
 from cloud.alerts.notify.dispatcher import Dispatcher
 from cloud.api.acting import actor_of
 from cloud.api.asking import answer, listing
@@ -39,9 +39,9 @@ class Acting(BaseModel):
     reason: str = Field(default="taken back", min_length=1, max_length=500)
 
 
-def channel_routes(store: FactStore, dispatcher: Dispatcher, log: DeliveryLog, now: Callable[[], int]) -> APIRouter:
+def channel_routes(store: FactStore, dispatcher: Dispatcher, now: Callable[[], int]) -> APIRouter:
     """Build the router."""
-    routes = _ChannelRoutes(store, dispatcher, log, now)
+    routes = _ChannelRoutes(store, dispatcher, now)
     router = APIRouter(prefix="/api/v1/sites/{site}", tags=["notifications"])
     router.add_api_route("/channels", routes.channels, methods=["GET"])
     router.add_api_route("/channels/{channel}", routes.put, methods=["PUT"])
@@ -52,10 +52,10 @@ def channel_routes(store: FactStore, dispatcher: Dispatcher, log: DeliveryLog, n
 
 
 class _ChannelRoutes:
-    def __init__(self, store: FactStore, dispatcher: Dispatcher, log: DeliveryLog, now: Callable[[], int]) -> None:
+    def __init__(self, store: FactStore, dispatcher: Dispatcher, now: Callable[[], int]) -> None:
         self._store = store
         self._dispatcher = dispatcher
-        self._log = log
+        self._log = dispatcher.log
         self._now = now
 
     async def channels(self, site: str) -> Response:
