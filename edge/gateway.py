@@ -29,7 +29,7 @@ from edge.items import Item
 from edge.journal import Journal
 from edge.local_alerts_desk import AlertDesk
 from edge.series import SeriesTable
-from edge.status import brokers_of, status_of, write_status
+from edge.status import brokers_of, local_alerts_of, status_of, write_status
 from edge.uplink import Uplink
 
 JOURNAL_FOLDER = "journal"
@@ -156,7 +156,7 @@ class Gateway:
     async def _write_status(self, *, running: bool) -> None:
         status = status_of(
             self._site.config.site, len(self._site.devices), self._journal, self._clock, self._uplink, running=running,
-            brokers=brokers_of(self._collector),
+            brokers=brokers_of(self._collector), local_alerts=local_alerts_of(self._alerts),
         )  # fmt: skip
         try:
             await asyncio.to_thread(write_status, self._site.data_path, status)

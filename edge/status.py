@@ -12,6 +12,7 @@ from edge.clock import Clock
 from edge.collector import Collector
 from edge.journal import Journal
 from edge.listening import ListeningStatus
+from edge.local_alerts_desk import AlertDesk
 from edge.uplink import Uplink
 
 STATUS_FILE = "status.json"
@@ -65,6 +66,31 @@ class BrokerStatus(msgspec.Struct, frozen=True):
     rejected: dict[str, int]
 
 
+class ActiveAlert(msgspec.Struct, frozen=True):
+    """A local alert that is active, since an RFC 3339 time."""
+
+    rule: str
+    thing: str
+    severity: str
+    since: str
+
+
+class TellingStatus(msgspec.Struct, frozen=True):
+    """One way in which local alerts are told. Counters run since the start of the agent."""
+
+    told: int
+    failed: int
+    dropped: int
+    problem: str
+
+
+class LocalAlertsStatus(msgspec.Struct, frozen=True):
+    """What the gateway warns of by itself, and whom it tells."""
+
+    active: tuple[ActiveAlert, ...] = ()
+    telling: dict[str, TellingStatus] = {}
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything, at `time` (RFC 3339, the agent's clock)."""
 
@@ -78,11 +104,12 @@ class Status(msgspec.Struct, frozen=True):
     uplink: UplinkStatus
     alarms: tuple[str, ...]
     brokers: dict[str, BrokerStatus] = {}
+    local_alerts: LocalAlertsStatus = LocalAlertsStatus()
 
 
 def status_of(
     site: str, devices: int, journal: Journal, clock: Clock, uplink: Uplink | None, *, running: bool,
-    brokers: dict[str, BrokerStatus],
+    brokers: dict[str, BrokerStatus], local_alerts: LocalAlertsStatus,
 ) -> Status:  # fmt: skip
     """The present status."""
     now = clock.now()
@@ -110,7 +137,22 @@ def status_of(
         ),
         alarms=tuple(alarm for alarm in alarms if alarm),
         brokers=brokers,
+        local_alerts=local_alerts,
     )
+
+
+def local_alerts_of(desk: AlertDesk) -> LocalAlertsStatus:
+    """Active local alerts, and how the ways of telling are doing."""
+    active = tuple(
+        ActiveAlert(alert.rule, alert.thing, alert.severity, format_instant(alert.since_ms)) for alert in desk.active
+    )
+    telling = {
+        teller.name: TellingStatus(
+            teller.status.told, teller.status.failed, teller.status.dropped, teller.status.problem
+        )
+        for teller in desk.tellers
+    }
+    return LocalAlertsStatus(active, telling)
 
 
 def brokers_of(collector: Collector) -> dict[str, BrokerStatus]:

@@ -44,6 +44,12 @@ def lines_of(status: Status, language: str = LANGUAGE) -> list[str]:
         lines.append(
             say(language, state, name=name, messages=broker.messages, refused=refused, reason=broker.problem or "-")
         )
+    local = status.local_alerts
+    for alert in local.active:
+        named = {"rule": alert.rule, "thing": alert.thing, "severity": alert.severity, "since": alert.since}
+        lines += [say(language, "edge.status.local_alert", **named)]
+    failing = {name: telling.problem for name, telling in local.telling.items() if telling.problem}
+    lines += [say(language, "edge.status.not_told", name=name, reason=problem) for name, problem in failing.items()]
     trust = "edge.status.clock_trusted" if status.clock.trusted else "edge.status.clock_untrusted"
     lines.append(say(language, trust, source=status.clock.source or "-", uncertainty=status.clock.uncertainty_ms))
     lines += [say(language, "edge.status.alarm", text=alarm) for alarm in status.alarms]

@@ -21,6 +21,8 @@ from edge.config import load_site
 from edge.enrol import make_key
 from edge.gateway import Gateway
 from edge.local_alerts_desk import AlertDesk
+from edge.status import read_status
+from edge.status_text import lines_of
 from simulators.faults import FaultProxy, fault_proxy
 from simulators.modbus import SimulatedDevice, serve
 from tests.brokers import Mosquitto, mosquitto
@@ -175,6 +177,11 @@ async def test_a_command_that_fails_holds_nobody_up(tmp_path: Path) -> None:
         await until(lambda: command.failed == 1, "the command's failure")
 
     assert command.problem == "/bin/false ended with 1"
+    status = read_status(tmp_path / "edge-data")
+    assert status is not None
+    said = "\n".join(lines_of(status))
+    assert "LOCAL ALERT: fire-alarm of panel, red, since 20" in said
+    assert "NOT told through command (/bin/false ended with 1)" in said
 
 
 async def test_a_webhook_that_fails_first_is_asked_again(tmp_path: Path) -> None:
