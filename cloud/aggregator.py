@@ -221,9 +221,9 @@ class Aggregator:
         watch = SiteWatch(store, self.keys, self.admission.identities)
         alert_store = AlertStore(self.facts)
         self.alerts = AlertEngine(alert_store, self.live, watch, server_now_ms, trials=TrialRecord(self.facts))
+        sources = Sources(store, self.live, self.history, self.integrity)
+        self.periodic_rules = PeriodicRules(self.alerts, sources, server_now_ms)
         self.past_alerts = PastAlerts(self.alerts, self.live, store, server_now_ms)
-        self.local_alerts = LocalAlerts(self.alerts, self.facts, server_now_ms)
-        self.processor.listen(self.local_alerts.frames_arrived)
         self.local_alerts = LocalAlerts(self.alerts, self.facts, server_now_ms)
         self.processor.listen(self.local_alerts.frames_arrived)
         self.office = open_office(store, self.live, self.alerts.book, places.attachments, server_now_ms)
@@ -283,6 +283,7 @@ class Aggregator:
                 timeout_graceful_shutdown=1,
                 timeout_keep_alive=KEEP_ALIVE_S,
             )
+        )
         readers: list[Processor | HistoryFeed] = [self.processor, *self.feeds]
         async with asyncio.TaskGroup() as group:
             reading = [group.create_task(one.run(), name=type(one).__name__) for one in readers]
@@ -290,7 +291,6 @@ class Aggregator:
                 group.create_task(self.alerts.run(), name="alerts"),
                 group.create_task(self.past_alerts.run(), name="past alerts"),
                 group.create_task(self.office.desk.run(), name="alert desk"),
-                group.create_task(self.local_alerts.run(), name="local alerts"),
                 group.create_task(self.local_alerts.run(), name="local alerts"),
                 group.create_task(self.periodic_rules.run(), name="periodic rules"),
                 group.create_task(self.pages.run(), name="pages"),
