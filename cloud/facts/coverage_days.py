@@ -138,9 +138,10 @@ def quarters_of(engine: sa.Engine, history: History, wanted: range, now_ms: int)
     running = now_ms // QUARTER_MS
     found: dict[str, Quarters] = {}
     with reading(engine) as connection:
+        outdated = _outdated(connection, history)
         for device in history.devices:
-            cells = {quarter: _unfold(body) for quarter, body in _bodies(connection, history, device, wanted)
-                     if quarter < running}  # fmt: skip
+            bodies = _bodies(connection, history, device, wanted, outdated.get(device, ()))
+            cells = {quarter: _unfold(body) for quarter, body in bodies if quarter < running}
             if running in wanted:
                 cells[running] = running_quarter(connection, history, device, now_ms).cells
             found[device] = {quarter: by_map for quarter, by_map in cells.items() if by_map}
@@ -152,9 +153,10 @@ def pose_counts(engine: sa.Engine, history: History, wanted: range, now_ms: int)
     running = now_ms // QUARTER_MS
     found: dict[str, Counter[str]] = {}
     with reading(engine) as connection:
+        outdated = _outdated(connection, history)
         for device in history.devices:
             total: Counter[str] = Counter()
-            for quarter, body in _bodies(connection, history, device, wanted):
+            for quarter, body in _bodies(connection, history, device, wanted, outdated.get(device, ())):
                 if quarter < running:
                     total.update(body.poses)
             if running in wanted:
@@ -264,12 +266,13 @@ def _within(table: sa.Table, site: str, device: str, wanted: range) -> tuple["sa
 
 
 def _bodies(
-    connection: sa.Connection, history: History, device: str, wanted: range
-) -> Iterable[tuple[int, QuarterBody]]:  # fmt: skip
-    """Stored quarters of a robot."""
+    connection: sa.Connection, history: History, device: str, wanted: range, outdated: Sequence[range]
+) -> Iterable[tuple[int, QuarterBody]]:
+    """Stored quarters of a robot but those made for other zones, whose cells would be taken for today's."""
     chosen = sa.select(quarter_cells.c.utc_quarter, quarter_cells.c.body)
     for row in connection.execute(chosen.where(*_within(quarter_cells, history.site, device, wanted))):
-        yield row.utc_quarter, _decode_body(row.body)
+        if not any(row.utc_quarter in quarters for quarters in outdated):
+            yield row.utc_quarter, _decode_body(row.body)
 
 
 def _marked(

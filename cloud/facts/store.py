@@ -13,7 +13,6 @@ from cloud.facts.barriers import Balance
 from cloud.facts.claims import QUARTER_MS
 from cloud.facts.counted_groups import group_balances
 from cloud.facts.coverage_days import CoveredDay, covered_day, has_cells_to_compute, quarters_of, step_cells
-from cloud.facts.coverage_zones import Raster
 from cloud.facts.database import reading
 from cloud.facts.day_work import has_days_to_compute, step_days
 from cloud.facts.days import day_bounds, day_of, days_between
@@ -107,10 +106,6 @@ class FactStore:
         if self._eager:
             self.settle(ledger, to_ms)
         return group_balances(self.engine, ledger, from_ms, to_ms, known=self.profiles)
-
-    def rasters(self, ledger: Ledger) -> dict[str, Raster]:
-        """Rasters of the floors that have zones, by map."""
-        return self._plans.of(ledger).rasters
 
     def patrol_history(self, ledger: Ledger) -> History:
         """What robots are to see, by day: of the ledgers of this ledger's site."""

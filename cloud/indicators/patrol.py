@@ -48,7 +48,7 @@ def _result(
 
 def _lost_share_too_great(look: Patrol, day: PatrolledDay, point: Point) -> bool:
     required = day.required[point.zone.id]
-    lost = overlap_ms(look.lost_of(day.plan, point.zone), required)
+    lost = overlap_ms(look.lost_of(day, point.zone), required)
     return lost > LOST_SHARE_MAX * length_ms(required)
 
 
@@ -76,10 +76,9 @@ def _slots(asked: Asked) -> IndicatorResult:
     by_point: dict[str, list[tuple[int, int, bool]]] = defaultdict(list)
     for day in look.days if look else ():
         for point in day.points:
+            unknown = look.lost_of(day, point.zone) if look is not None else ()
             for begin, end in slots_of(day, point.zone, asked.now_ms):
-                lost = look is not None and any(
-                    from_ms <= end and to_ms > begin for from_ms, to_ms in look.lost_of(day.plan, point.zone)
-                )
+                lost = any(from_ms <= end and to_ms > begin for from_ms, to_ms in unknown)
                 by_point[point.place].append((begin, end, lost))
     for place, slots in by_point.items():
         done = served_slots([(begin, end) for begin, end, _ in slots], look.visits[place] if look else ())
@@ -102,7 +101,7 @@ def _timeliness(asked: Asked) -> IndicatorResult:
             spans = late_spans(found, point.interval_ms, required)
             total += length_ms(required)
             late += length_ms(spans)
-            perhaps += overlap_ms(spans, look.lost_of(day.plan, point.zone))
+            perhaps += overlap_ms(spans, look.lost_of(day, point.zone))
     return _result(asked, TIMELINESS, (total - late, total), ratio(total - late + perhaps, total), unit="ms")
 
 
@@ -143,6 +142,7 @@ def _two_agents(asked: Asked) -> IndicatorResult:
             if look is None or zone.min_agents < 2 or not zone.requires_patrol:
                 continue
             places = [point.place for point in day.points if point.zone.id == zone.id]
+            unknown = look.lost_of(day, zone)
             for slot in slots_of(day, zone, asked.now_ms):
                 present = {
                     device for place in (*places, f"zone/{zone.id}")
@@ -150,7 +150,7 @@ def _two_agents(asked: Asked) -> IndicatorResult:
                 }  # fmt: skip
                 total += 1
                 done += len(present) >= zone.min_agents
-                lost = any(from_ms <= slot[1] and to_ms > slot[0] for from_ms, to_ms in look.lost_of(day.plan, zone))
+                lost = any(from_ms <= slot[1] and to_ms > slot[0] for from_ms, to_ms in unknown)
                 perhaps += lost and len(present) < zone.min_agents
     return _result(asked, TWO_AGENTS, (done, total), ratio(done + perhaps, total), unit="slots")
 

@@ -60,13 +60,16 @@ class Patrol:
     lost: Mapping[str, Sequence[Span]]  # by device: when nobody knew what a robot did
     history: History
     now_ms: int
-    last: Mapping[str, int] = field(default_factory=dict)  # when the last visit before `from_ms` ended, by place
+    _lost: dict[tuple[int, str], tuple[Span, ...]] = field(default_factory=dict)  # by plan and zone
 
-    def lost_of(self, plan: Plan, zone: Zone) -> tuple[Span, ...]:
-        """When any robot of a zone was lost: one that is assigned to it, any where none is."""
-        robots = {robot.id: robot.device for robot in plan.ledger.robots}
-        devices = [robots[one] for one in zone.robots] or list(robots.values())
-        return merged(span for device in devices for span in self.lost.get(device, ()))
+    def lost_of(self, day: PatrolledDay, zone: Zone) -> tuple[Span, ...]:
+        """When any robot of a zone was lost around a day: one that is assigned to it, any where none is."""
+        key = id(day.plan), zone.id
+        if key not in self._lost:
+            robots = {robot.id: robot.device for robot in day.plan.ledger.robots}
+            devices = [robots[one] for one in zone.robots] or list(robots.values())
+            self._lost[key] = merged(span for device in devices for span in self.lost.get(device, ()))
+        return clipped(self._lost[key], day.from_ms - LATE_MS_MAX, day.to_ms + LATE_MS_MAX)
 
 
 def points_of(ledger: Ledger) -> tuple[Point, ...]:
@@ -119,7 +122,7 @@ def patrol(asked: Asked) -> Patrol | None:
          for place, found in visits.items()},
         {device: lost_spans(timelines.get(device), [(from_ms, min(to_ms + LATE_MS_MAX, asked.now_ms))])
          for device in devices},
-        history, asked.now_ms, last,
+        history, asked.now_ms,
     )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cloud.facts.claims import QUARTER_MS
 from cloud.facts.coverage_days import pose_counts
 from cloud.facts.ledgers import import_ledger
-from cloud.facts.patrol_plan import degrees_of
+from cloud.facts.patrol_plan import degrees_of, place_on_floors
+from cloud.facts.store import FactStore
 from cloud.indicators.definition import IndicatorResult
 from cloud.indicators.patrol import PATROL
 from devices.positions import accuracy_bits, gps_map, to_plane
@@ -176,6 +177,24 @@ def test_only_the_quarters_of_days_with_other_zones_are_computed_again(tmp_path:
     cloud.engine.dispose()
 
 
+def test_cells_of_other_zones_are_not_taken_for_those_of_today(tmp_path: Path) -> None:
+    """Another floor came in, and nobody has derived anything since."""
+    cloud = new_cloud(tmp_path)
+    ledger = cloud.ledger(patrol_text())
+    tell_walks(cloud, Walk("d1", straight(BEGIN_MS + HOUR_MS, 20, (5_000, 10_000), (500, 0))))
+    known = ask(cloud, ledger, "robot.coverage", BEGIN_MS + 2 * HOUR_MS)
+    wider = patrol_text().replace("width_m: 40.0", "width_m: 90.0")
+    import_ledger(cloud.engine, wider, "l", actor="t", now_ms=BEGIN_MS + 2 * HOUR_MS)
+    store = FactStore(cloud.engine, eager=False)
+    [before] = store.covered_days(ledger_of(cloud), BEGIN_MS, BEGIN_MS + DAY_MS, BEGIN_MS + DAY_MS)
+    store.settle(ledger_of(cloud), BEGIN_MS + DAY_MS)
+    [after] = store.covered_days(ledger_of(cloud), BEGIN_MS, BEGIN_MS + DAY_MS, BEGIN_MS + DAY_MS)
+
+    assert before.cells_covered == 0
+    assert after.cells_covered == known.numerator > 0
+    cloud.engine.dispose()
+
+
 def test_a_no_go_area_and_a_hole_belong_to_no_zone(tmp_path: Path) -> None:
     cloud = new_cloud(tmp_path)
     hole = "[[0, 0], [40, 0], [40, 30], [0, 30], [0, 0]], [[10, 10], [20, 10], [20, 20], [10, 20], [10, 10]]"
@@ -305,10 +324,9 @@ def test_a_zone_is_served_when_enough_of_its_robots_are_in_service(tmp_path: Pat
     cloud.engine.dispose()
 
 
-def test_robots_in_the_equipment_list_enter_the_intact_rate(tmp_path: Path) -> None:
+def test_robots_enter_the_intact_rate(tmp_path: Path) -> None:
     cloud = new_cloud(tmp_path)
-    machine = f"equipment: [{{id: r1-eq, {NAME}, code: R1, class: robot, criticality: B, device: d1}}]"
-    ledger = cloud.ledger(ledger_text(FLOOR, ROBOTS, machine, "zones:", ZONES[2]))
+    ledger = cloud.ledger(ledger_text(FLOOR, ROBOTS, "zones:", ZONES[2]))
     entries = robot_entries("d1", BEGIN_MS, BEGIN_MS + HOUR_MS - 1)
     entries += robot_entries("d1", BEGIN_MS + HOUR_MS, BEGIN_MS + 2 * HOUR_MS, estop=1.0)
     cloud.tell([Told(1, BEGIN_MS, BEGIN_MS + 2 * HOUR_MS, entries=tuple(entries), records=robot_inventory("d1"))])
@@ -350,6 +368,9 @@ def test_positions_on_earth_count_on_their_floor_unless_they_are_too_inaccurate(
     counts = pose_counts(cloud.engine, cloud.facts.patrol_history(ledger), range(2**40), BEGIN_MS + HOUR_MS)
     straight_drive = shapely.LineString([(10, 15), (24, 15)]).buffer(3.0, quad_segs=64).area
 
+    shown = place_on_floors(ledger.floors, name, *steps[0][1:])
+    assert shown is not None
+    assert shown[1:] == pytest.approx((10.0, 15.0), abs=0.002)
     assert counts["d1"] == {"counted": 15, "too inaccurate": 5, f"unknown map:{name}": 1}
     assert abs(result.numerator - straight_drive) <= 6  # cells of 1 m2
     assert (result.denominator, ledger.floors[0].map) == (1200, "YARD")
