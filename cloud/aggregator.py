@@ -32,18 +32,12 @@ from cloud.alerts.store import AlertStore
 from cloud.alerts.trials import TrialRecord
 from cloud.alerts.watch import SiteWatch
 from cloud.api.app import build_api
-from cloud.api.benchmark_routes import benchmark_routes
-from cloud.api.channel_routes import channel_routes
-from cloud.api.indicator_detail_routes import indicator_detail_routes
-from cloud.api.ledger_routes import ledger_routes
 from cloud.api.numbers import SiteNumbers
 from cloud.api.pages import SitePages
-from cloud.api.patrol_routes import patrol_routes
-from cloud.api.patrol_views import PatrolViews
 from cloud.api.services import Services
+from cloud.api.store_routes import store_routes
 from cloud.facts.database import open_database
 from cloud.facts.deriving import Deriver
-from cloud.facts.desk import Desk
 from cloud.facts.newest import newest
 from cloud.facts.parked import Releases
 from cloud.facts.progress import losses_known
@@ -53,7 +47,6 @@ from cloud.history.feed import HistoryFeed
 from cloud.history.influx import InfluxHistory, InfluxSettings
 from cloud.history.store import HistoryWriter
 from cloud.indicators.comparing import Compared, compared_with, forget_derived
-from cloud.indicators.desk import IndicatorDesk
 from cloud.indicators.recording import Recorder
 from cloud.ingest.admission import Admission
 from cloud.ingest.checkpoint import Checkpoint
@@ -227,9 +220,8 @@ class Aggregator:
         self.local_alerts = LocalAlerts(self.alerts, self.facts, server_now_ms)
         self.processor.listen(self.local_alerts.frames_arrived)
         self.office = open_office(store, self.live, self.alerts.book, places.attachments, server_now_ms)
-        self.dispatcher = open_dispatcher(
-            store, self.office.outbox, self.alerts.book, server_now_ms, public_url=public_url
-        )
+        told = (self.office.outbox, self.alerts.book)
+        self.dispatcher = open_dispatcher(store, *told, server_now_ms, public_url=public_url)
         numbers = SiteNumbers(store)
         self.pages = SitePages(numbers, self.live, self.alerts, secrets.token_hex(EPOCH_BYTES), server_now_ms)
         self.services = Services(
@@ -247,12 +239,8 @@ class Aggregator:
             door=Door(self.facts) if asks_who else None,
         )
         uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
-        entering = ledger_routes(Desk(store), server_now_ms)
-        patrol = patrol_routes(PatrolViews(store), server_now_ms)
-        desk = IndicatorDesk(store, server_now_ms)
-        behind = (indicator_detail_routes(desk), benchmark_routes(desk))
-        told = channel_routes(store, self.dispatcher, server_now_ms)
-        self.app = build_api(self.services, uplink, entering, patrol, *behind, told, _health_route(), static_routes())
+        more = store_routes(store, self.dispatcher, server_now_ms)
+        self.app = build_api(self.services, uplink, *more, _health_route(), static_routes())
 
     def _feed(self, writer: HistoryWriter) -> HistoryFeed:
         feed = HistoryFeed(self.log, self.keys, writer, server_now_ms, Releases(self.facts))
