@@ -11,12 +11,12 @@ import structlog
 
 from cloud.alerts.view import Span
 from cloud.facts.database import reading, writing
+from cloud.facts.desk import ALERT_RULES
 from cloud.facts.equipment_inputs import DRILL, entered_of
 from cloud.facts.inputs import EVERY_SITE, Input, enter, in_force, inputs_of, newest
 from cloud.facts.tables_inputs import inputs
 from devices.rules import Rule, SiteRules, known_rules, parse_site_rules, rules_of_site
 
-ALERT_RULES = "alert-rules"
 _NO_DRILLS: Mapping[str, Sequence[Span]] = {}
 _log = structlog.get_logger(__name__)
 

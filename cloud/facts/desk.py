@@ -3,9 +3,11 @@
 Blocks (SQLite). Whoever enters something is named, says why, and can be asked later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+
+import sqlalchemy as sa
 
 from cloud.facts.database import reading, writing
 from cloud.facts.equipment_inputs import (
@@ -25,21 +27,34 @@ from cloud.facts.inputs import (
     EVERY_SITE,
     Input,
     InputRefused,
+    changed_spans,
     enter,
     entered_since,
     in_force,
     inputs_of,
     newest,
+    revision,
     withdraw,
 )
 from cloud.facts.ledger import Ledger
-from cloud.facts.ledgers import LedgerEntry, import_ledger, ledger_history, ledger_text
+from cloud.facts.ledgers import (
+    LedgerEntry,
+    import_ledger,
+    ledger_history,
+    ledger_text,
+    mark_results_of,
+    sites_with_ledger,
+)
 from cloud.facts.store import FactStore
 from cloud.facts.unmonitored import NotMonitored, not_monitored
 from devices.document import Section, parse_document
 from devices.errors import Permanent
+from devices.rules import SiteRules
 
-KINDS = tuple(sorted(DOCUMENTS))
+ALERT_RULES = "alert-rules"  # overrides and own rules of a site (docs/own-rule.md)
+ENTERED: Mapping[str, type[Section]] = {**DOCUMENTS, ALERT_RULES: SiteRules}
+KINDS = tuple(sorted(ENTERED))
+LASTING = (WINDOW, INSPECTION)  # kinds that may decide about states after their end, too
 
 
 class UnknownThing(Permanent):
@@ -69,11 +84,14 @@ class Desk:
         """Add a version. Raises UnknownThing, InputRefused, InputVersionMismatch, ConfigurationError."""
         document = self._checked(site, kind, name, wish, now_ms)
         with asking("inputs"), writing(self.engine) as connection:
-            return enter(
+            before = revision(connection, site)
+            entered = enter(
                 connection, site, kind, name, document.model_dump_json(exclude_defaults=True), actor=wish.actor,
                 reason=wish.reason, recorded_ms=now_ms, valid_from_ms=wish.valid_from_ms,
                 valid_to_ms=wish.valid_to_ms, expected_version=wish.expected_version,
             )  # fmt: skip
+            self._mark(connection, site, before, now_ms)
+        return entered
 
     def withdraw(
         self, site: str, kind: str, name: str, *, actor: str, reason: str, now_ms: int,
@@ -84,8 +102,11 @@ class Desk:
         with asking("inputs"), writing(self.engine) as connection:
             if newest(connection, site, kind, name) is None:
                 raise UnknownThing(f"there is no {kind} {name!r}")
-            return withdraw(connection, site, kind, name, actor=actor, reason=reason, recorded_ms=now_ms,
+            before = revision(connection, site)
+            gone = withdraw(connection, site, kind, name, actor=actor, reason=reason, recorded_ms=now_ms,
                             expected_version=expected_version)  # fmt: skip
+            self._mark(connection, site, before, now_ms)
+        return gone
 
     def of_kind(self, site: str, kind: str) -> list[Input]:
         """Everything of a kind, each with all its versions. Raises UnknownThing."""
@@ -145,15 +166,23 @@ class Desk:
             inspected = frozenset(parse_document(one.document, one.id, Inspection).equipment for one in inspections)
             return not_monitored(self.engine, ledger, inspected)
 
+    def _mark(self, connection: sa.Connection, site: str, before: int, now_ms: int) -> None:
+        """Days of which issued results must be looked at again: those for which something was said or unsaid."""
+        sites = sites_with_ledger(connection) if site == EVERY_SITE else [site]
+        for kind, (from_ms, to_ms) in changed_spans(connection, site, before):
+            end_ms = now_ms if kind in LASTING else min(to_ms, now_ms)
+            for one in sites:
+                mark_results_of(connection, one, from_ms, end_ms)
+
     def _check_site(self, site: str) -> None:
         if site != EVERY_SITE and not self._ledgers(site):
             raise UnknownThing(f"there is no site {site!r}")
 
     def _check_place(self, site: str, kind: str) -> None:
         self._check_site(site)
-        if kind not in DOCUMENTS:
+        if kind not in ENTERED:
             raise UnknownThing(f"there is no input {kind!r}; there are {', '.join(KINDS)}")
-        if site == EVERY_SITE and kind != EQUIPMENT_POLICY:
+        if site == EVERY_SITE and kind not in {EQUIPMENT_POLICY, ALERT_RULES}:
             raise InputRefused(f"a {kind} belongs to one site")
 
     def _ledgers(self, site: str) -> Sequence[Ledger]:
@@ -162,7 +191,7 @@ class Desk:
 
     def _checked(self, site: str, kind: str, name: str, wish: Wish, now_ms: int) -> Section:
         self._check_place(site, kind)
-        document = parse_document(wish.document, f"{kind} {name}", DOCUMENTS[kind])
+        document = parse_document(wish.document, f"{kind} {name}", ENTERED[kind])
         known = {one.id for ledger in self._ledgers(site) for one in ledger.machines}
         for equipment in _about(document):
             if equipment not in known:

@@ -10,10 +10,8 @@ from cloud.alerts.alert import Key
 from cloud.alerts.site_rules import RulesInForce
 from cloud.alerts.trials import TrialRecord
 from cloud.alerts.turns import Turn
-from cloud.alerts.view import SiteView
 from cloud.cli_rules import app
-from cloud.facts.database import open_database, writing
-from cloud.facts.inputs import enter
+from cloud.facts.database import open_database
 from devices.rule_reference import reference
 from devices.rules import Mode, packaged_rules
 from tests.cloud.live_world import SITE
@@ -78,22 +76,3 @@ def test_what_a_rule_on_trial_said_is_shown_newest_first(tmp_path: Path) -> None
         "1970-01-01T00:01:00.000Z  ends    panel",
         "1970-01-01T00:00:00.000Z  begins  panel",
     ]
-
-
-def test_a_drill_that_is_entered_marks_its_equipment_for_its_time(tmp_path: Path) -> None:
-    database = open_database(tmp_path / "facts.sqlite")
-    in_force = RulesInForce(database)
-    in_force.refresh()
-    before = in_force.drills(SITE)
-    with writing(database) as connection:
-        enter(
-            connection, SITE, "drill", "q3", '{"equipment": ["panel"]}', actor="li", reason="quarterly",
-            recorded_ms=1_000, valid_from_ms=2_000, valid_to_ms=9_000,
-        )  # fmt: skip
-    in_force.refresh()
-    view = SiteView(SITE, in_force.of(SITE), drills=in_force.drills(SITE))
-    database.dispose()
-
-    assert dict(before) == {}
-    assert [view.is_drill("panel", at_ms) for at_ms in (1_999, 2_000, 8_999, 9_000)] == [False, True, True, False]
-    assert not view.is_drill("pump", 5_000)
