@@ -98,9 +98,10 @@ def compute_groups(
     if by not in definition.by:
         raise UnknownGrouping(f"{indicator} is not asked by {by!r}; there are: {', '.join(definition.by) or 'none'}")
     whole = asked_about(store, ledger, indicator, window, now_ms)
+    machines = [one.equipment for one in once(whole, all_equipment)] or None
     return [
         replace(answered(indicator, replace(whole, members=members)), group=(by, name))
-        for name, members in members_by(ledger, by).items()
+        for name, members in members_by(ledger, by, machines).items()
     ]
 
 

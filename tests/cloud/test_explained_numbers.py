@@ -10,6 +10,7 @@ import pytest
 from cloud.facts.database import writing
 from cloud.facts.inputs import enter
 from cloud.facts.ledger import Ledger
+from cloud.facts.ledgers import import_ledger
 from cloud.indicators.catalogue import POOLED
 from cloud.indicators.definition import UnknownGrouping, Verdict, Window
 from cloud.indicators.explain import explain
@@ -158,6 +159,23 @@ def test_groups_add_up_to_the_site(cloud: Cloud, ledger: Ledger, by: str) -> Non
 
     assert all(one.group is not None and one.group[0] == by for one in groups)
     assert (together.value, together.low, together.high) == (site.value, site.low, site.high)
+
+
+def test_robots_and_what_an_older_ledger_had_have_their_groups_too(tmp_path: Path) -> None:
+    one = new_cloud(tmp_path)
+    one.ledger(LEDGER)
+    one.tell(story())
+    robots = "robots:\n  - {id: r1, name: {en: R, zh-CN: R}, device: r1}"
+    kept = "\n".join(line for line in LEDGER.splitlines() if "lift-1" not in line) + "\n" + robots
+    ledger = import_ledger(one.engine, kept, "ledger.yaml", actor="test", now_ms=at(12))
+    window = (at(0) - DAY_MS, at(24))
+    groups = compute_groups(one.facts, ledger, "equipment.intact_rate", window, NOW_MS, by="class")
+    site = compute_indicator(one.facts, ledger, "equipment.intact_rate", window, NOW_MS)
+    together = POOLED["equipment.intact_rate"].together(groups, Window(*window), NOW_MS)
+
+    assert {group.group[1] for group in groups if group.group} >= {"lift", "pump", "patrol-robot"}
+    assert together.parts == site.parts
+    one.engine.dispose()
 
 
 def test_pooling_is_the_ratio_of_sums_and_not_the_mean(cloud: Cloud, ledger: Ledger) -> None:
