@@ -19,7 +19,7 @@ from cloud.indicators.definition import IndicatorResult
 from cloud.indicators.patrol import PATROL
 from devices.positions import accuracy_bits, gps_map, to_plane
 from devices.states import Connection, Mode
-from tests.cloud.patrol_reference import Step, idleness, moments_at, seen_cells
+from tests.cloud.patrol_reference import Step, idleness, moments_at, most_served, runs, seen_cells
 from tests.cloud.patrols import (
     BEGIN_MS,
     DAY_MS,
@@ -59,7 +59,7 @@ def test_a_random_drive_gives_what_the_reference_finds(tmp_path: Path, seed: int
     end_ms = BEGIN_MS + 3 * QUARTER_MS
     average, worst = (ask(cloud, ledger, f"robot.idleness_{one}", end_ms) for one in ("average", "max"))
     coverage = ask(cloud, ledger, "robot.coverage", end_ms)
-    timely = ask(cloud, ledger, "robot.timeliness", end_ms)
+    timely, punctual = (ask(cloud, ledger, f"robot.{one}", end_ms) for one in ("timeliness", "slot_punctuality"))
     moments = {name: moments_at(steps, SPEED, place, 2000) for name, place in places.items()}
     ages = {name: idleness(found, BEGIN_MS, BEGIN_MS, end_ms, 1) for name, found in moments.items()}
     visited = {t for found in moments.values() for t in found}
@@ -75,6 +75,9 @@ def test_a_random_drive_gives_what_the_reference_finds(tmp_path: Path, seed: int
     assert worst.value == Fraction(max(map(max, ages.values())) + 1, 1000)
     late = sum(age >= 120_000 for found in ages.values() for age in found)
     assert timely.numerator == timely.denominator - late
+    slots = [(begin, begin + 119_999) for begin in range(BEGIN_MS, end_ms - 120_000, 120_000)]
+    served = sum(most_served(slots, runs(found)) for found in moments.values())
+    assert (punctual.numerator, punctual.denominator) == (served, 3 * len(slots))
     assert coverage.numerator >= len(cells)
     assert coverage.numerator - len(cells) <= 0.01 * coverage.denominator
     cloud.engine.dispose()
