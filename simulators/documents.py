@@ -12,6 +12,7 @@ from simulators.site import (
     FLOOR_HEIGHT_M,
     FLOOR_WIDTH_M,
     MAP_ID,
+    Equipment,
     Name,
     Site,
 )
@@ -82,11 +83,7 @@ def site_yaml(site: Site, endpoints: Endpoints) -> str:
         lines.append(f"  - id: {connection}")
         lines.append(f"    modbus: {_flow({'host': endpoints.host, 'port': endpoints.modbus[connection]})}")
         lines.append("    devices:")
-        lines += [
-            f"      - {_flow({'id': one.id, 'profile': one.profile, 'unit': one.unit})}"
-            for one in site.equipment
-            if one.connection == connection
-        ]
+        lines += [f"      - {_flow(_polled(one))}" for one in site.equipment if one.connection == connection]
     lines.append("  - id: site-broker")
     lines.append(f"    mqtt: {_flow({'host': endpoints.mqtt_host, 'port': endpoints.mqtt})}")
     lines.append("    devices:")
@@ -97,6 +94,10 @@ def site_yaml(site: Site, endpoints: Endpoints) -> str:
         topic = f"application/+/device/{space.dev_eui}/event/up"
         lines.append(f"      - {_flow({'id': space.device, 'profile': 'nwave-nps405', 'topic': topic})}")
     return "\n".join(lines) + "\n"
+
+
+def _polled(one: Equipment) -> dict[str, object]:
+    return {"id": one.id, "profile": one.profile, "unit": one.unit, "criticality": one.criticality}
 
 
 def _zone(site: Site) -> dict[str, object]:
