@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import shapely
 
+from devices.instants import format_instant
 from devices.profile import load_profiles
 from edge.clock import Clock
 from simulators.mqtt import Broker, publish_recording
@@ -19,6 +20,7 @@ from simulators.replay import DrivePose, drive_poses, robot_drive
 from simulators.site import Robot
 from simulators.world import SimulatedClock
 from tests.brokers import mosquitto
+from tests.scenarios.site import SITE
 from tests.scenarios.test_replay import RECORDINGS, indicator, replaying, yesterday_at
 from tests.waiting import eventually, until
 
@@ -110,6 +112,11 @@ async def test_a_recorded_drive_between_walls_covers_what_shapely_says(tmp_path:
                 return found if found["numerator"] else None
 
             visited = await eventually(visit, "the visit of the checkpoint")
+            blind = await site.api(f"/api/v1/sites/{SITE}/patrol/blind-spots")
+            poses_told = await site.api(
+                f"/api/v1/sites/{SITE}/patrol/poses",
+                **{"from": format_instant(day_ms), "to": format_instant(day_ms + 86_400_000)},
+            )
             waited = await indicator(site, "robot.idleness_max", begin_ms, end_ms)
 
     rows, columns = np.mgrid[0:44, 0:88]
@@ -119,6 +126,9 @@ async def test_a_recorded_drive_between_walls_covers_what_shapely_says(tmp_path:
     assert abs(coverage["value"] - shapely.contains_xy(area, x, y).sum() / inside.sum()) <= 0.003
     assert abs(coverage["value"] - area.area / whole) <= 0.01  # the cell error that docs/coverage.md states
     assert (visited["numerator"], visited["denominator"]) == (1, 2)
+    assert {"id": "never", "state": "never"}.items() <= blind["points"][0].items()
+    assert poses_told["unknown_maps"] == []
+    assert poses_told["robots"][0]["counted"] > 0.2 * len(poses)
     length_s = (end_ms - begin_ms) / 1000
     # to the other one nobody came since the site was first heard, some minutes of this clock before the drive
     assert length_s <= waited["value"] <= length_s + 3_600
