@@ -171,7 +171,7 @@ class Desk:
         sites = sites_with_ledger(connection) if site == EVERY_SITE else [site]
         for kind, (from_ms, to_ms) in changed_spans(connection, site, before):
             end_ms = now_ms if kind in LASTING else min(to_ms, now_ms)
-            for one in sites:
+            for one in sites if kind in DOCUMENTS else ():
                 mark_results_of(connection, one, from_ms, end_ms)
 
     def _check_site(self, site: str) -> None:

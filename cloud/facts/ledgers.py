@@ -7,8 +7,10 @@ from datetime import date
 import sqlalchemy as sa
 
 from cloud.facts.database import ledgers, writing
-from cloud.facts.days import date_start
+from cloud.facts.days import date_start, days_between
 from cloud.facts.ledger import Ledger, parse_ledger
+from cloud.facts.result_marks import mark_results
+from cloud.facts.rows import first_run_ms
 
 VALID_SINCE_BEGINNING_MS = 0
 
@@ -58,7 +60,17 @@ def import_ledger(
             "reason": reason, "valid_from_ms": wanted_ms, "document": text,
         }  # fmt: skip
         connection.execute(sa.insert(ledgers), row)
+        if newest is not None:
+            mark_results_of(connection, site.id, wanted_ms, now_ms)
     return ledger
+
+
+def mark_results_of(connection: sa.Connection, site: str, from_ms: int, to_ms: int) -> None:
+    """Mark the days of [from_ms, to_ms) for `result_marks`, as far as anything was ever heard of the site."""
+    first_ms, newest = first_run_ms(connection, site), _newest(connection, site)
+    if first_ms is not None and newest is not None:
+        zone = _parsed(site, newest.version, newest.document).site.time_zone
+        mark_results(connection, site, days_between(max(from_ms, first_ms), to_ms, zone))
 
 
 def ledger_version(connection: sa.Connection, site: str) -> int:

@@ -1,6 +1,7 @@
 """What people enter over the API: checked, kept with its versions, told with who, when and why."""
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from fastapi import FastAPI
 
 from cloud.api.ledger_routes import ledger_routes
 from cloud.api.problems import install_problems
+from cloud.facts.database import reading
 from cloud.facts.desk import Desk
+from cloud.facts.result_marks import marked_days
 from cloud.indicators.registry import compute_indicator
 from devices.instants import format_instant
 from tests.cloud.serving import serving
@@ -18,6 +21,7 @@ from tests.cloud.told import SITE, Cloud, Entry, Told, inventory, ledger_text, n
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 BEGIN_MS = 20_000 * DAY_MS
+BEGIN_DAY = date(2024, 10, 4).toordinal()
 NOW_MS = BEGIN_MS + 3 * HOUR_MS
 NAME = "name: {en: N, zh-CN: N}"
 LEDGER = ledger_text(
@@ -107,6 +111,21 @@ async def test_an_exclusion_takes_its_time_out_and_a_withdrawal_puts_it_back(wor
     assert excluded == (0, 0)
     assert gone.json()["withdrawn"] is True
     assert world.rate(10) == (4, 10)
+
+
+async def test_what_is_entered_marks_its_days_for_another_look_at_their_results(world: World) -> None:
+    def marked() -> list[int]:
+        with reading(world.cloud.engine) as connection:
+            return [day - BEGIN_DAY for day in marked_days(connection, SITE)]
+
+    world.now_ms = BEGIN_MS + 3 * DAY_MS
+    before = marked()
+    end = format_instant(BEGIN_MS + DAY_MS + 1)
+    await world.enter("exclusion", "x-1", {"equipment": ["fan"]}, valid_to=end)
+    excluded = marked()
+    await world.client.put("/ledger", json={"actor": "li", "reason": "r", "text": LEDGER, "valid_from": "2024-10-06"})
+
+    assert (before, excluded, marked()) == ([], [0, 1], [0, 1, 2])
 
 
 async def test_an_inspection_makes_what_has_no_device_known(world: World) -> None:
