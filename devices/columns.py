@@ -18,6 +18,7 @@ READINGS_MAX = 1_000_000  # rows of one column; bounds what a hostile frame can 
 _WIDTHS = (1, 2, 4, 8)
 _SCALED_LIMIT = 2**31
 _KIND_FLOAT32, _KIND_FLOAT64, _KIND_NOTHING = 4, 5, 6  # kinds 0 to 3 are integers times 10**-kind
+_FACTORS = 10.0 ** np.arange(_KIND_FLOAT32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,11 +278,16 @@ def _unpack_ints(packed: bytes, rows: int, *, delta: bool) -> Int64s:
     width = packed[0]
     if width not in _WIDTHS or len(packed) != 9 + rows * width:
         raise ValueError("a column has another length than its neighbours")
-    planes = np.frombuffer(packed, np.uint8, offset=9).reshape(width, rows)
-    steps = np.ascontiguousarray(planes.T).view(f"<i{width}").reshape(rows).astype(np.int64)
+    if width == 1:
+        steps: NDArray[np.signedinteger] = np.frombuffer(packed, np.int8, offset=9)
+    else:
+        planes = np.frombuffer(packed, np.uint8, offset=9).reshape(width, rows)
+        steps = np.ascontiguousarray(planes.T).view(f"<i{width}").reshape(rows)
     if not delta:
-        return steps
-    return np.cumsum(steps) + int.from_bytes(packed[1:9], "little", signed=True)
+        return steps.astype(np.int64)
+    values: Int64s = steps.cumsum(dtype=np.int64)
+    values += int.from_bytes(packed[1:9], "little", signed=True)
+    return values
 
 
 def _pack_floats(values: Floats) -> tuple[bytes, bytes, bytes, bytes]:
@@ -317,11 +323,13 @@ def _unpack_floats(rows: int, kinds: bytes, integers: bytes, singles: bytes, dou
     kind = _same_rows(np.frombuffer(kinds, np.uint8), rows)
     if int(kind.max()) > _KIND_NOTHING:
         raise ValueError("a value has an unknown kind")
-    values = np.full(rows, np.nan)
     scaled = kind < _KIND_FLOAT32
-    count = int(scaled.sum())
+    count = int(np.count_nonzero(scaled))
+    if count == rows and not singles and not doubles:
+        return _unpack_ints(integers, count, delta=False) / _FACTORS[kind]
+    values = np.full(rows, np.nan)
     if count:
-        values[scaled] = _unpack_ints(integers, count, delta=False) / 10.0 ** kind[scaled].astype(np.float64)
+        values[scaled] = _unpack_ints(integers, count, delta=False) / _FACTORS[kind[scaled]]
     values[kind == _KIND_FLOAT32] = _from_planes(singles, "<f4")
     values[kind == _KIND_FLOAT64] = _from_planes(doubles, "<f8")
     return values

@@ -7,7 +7,6 @@ body zstd-compressed. Its hash is SHA-256 over header and body; the seal is an E
 hash on the events lane and the hash itself on the telemetry lane. Times are Unix ms UTC.
 """
 
-import functools
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -136,6 +135,12 @@ class _Body(msgspec.Struct, frozen=True, array_like=True):
     records: tuple[Record, ...]
 
 
+_NAME_BYTES = 64  # at both ends of a dictionary: enough to find the one it may equal
+_series_known: dict[tuple[int, bytes, bytes], tuple[bytes, tuple[Series, ...]]] = {}
+_decompressors: list[zstandard.ZstdDecompressor] = []
+_NO_NUMBERS, _NO_TEXTS, _NO_POSES, _NO_CONFIRMATIONS = (
+    Numbers.empty(), Texts.empty(), Poses.empty(), Confirmations.empty(),
+)  # fmt: skip
 _header_decoder = msgspec.msgpack.Decoder(Header)
 _body_decoder = msgspec.msgpack.Decoder(_Body)
 _series_decoder = msgspec.msgpack.Decoder(tuple[Series, ...])
@@ -262,26 +267,44 @@ def _header(head: bytes) -> Header:
     return header
 
 
-@functools.lru_cache(maxsize=SERIES_CACHE)
 def _decode_series(raw: bytes) -> tuple[Series, ...]:
-    return _series_decoder.decode(raw)
+    """The dictionary of a frame, remembered: hashing 20 KB costs more than comparing them with the last ones."""
+    name = (len(raw), raw[:_NAME_BYTES], raw[-_NAME_BYTES:])
+    known = _series_known.get(name)
+    if known is not None and known[0] == raw:
+        return known[1]
+    series = _series_decoder.decode(raw)
+    if len(raw) <= SERIES_CACHE_BYTES:
+        if len(_series_known) >= SERIES_CACHE:
+            _series_known.clear()  # in one step: other threads are in here, too
+        _series_known[name] = (raw, series)
+    return series
+
+
+def _inflate(packed: bytes, body_bytes: int) -> bytes:
+    """Making a decompressor costs as much as a small frame, and no two threads may use one at a time."""
+    try:
+        decompressor = _decompressors.pop()
+    except IndexError:
+        decompressor = zstandard.ZstdDecompressor()
+    try:
+        return decompressor.decompress(packed, max_output_size=max(body_bytes, 1))
+    finally:
+        _decompressors.append(decompressor)
 
 
 def _decode_body(packed: bytes, body_bytes: int) -> Content:
     try:
         if zstandard.frame_content_size(packed) != body_bytes:
             raise DamagedFrame("body does not inflate to the size declared")
-        raw = zstandard.ZstdDecompressor().decompress(packed, max_output_size=max(body_bytes, 1))
-        body = _body_decoder.decode(raw)
-        dictionary = bytes(body.series)
-        cached = len(dictionary) <= SERIES_CACHE_BYTES
-        series = _decode_series(dictionary) if cached else _series_decoder.decode(dictionary)
+        body = _body_decoder.decode(_inflate(packed, body_bytes))
+        series = _decode_series(bytes(body.series))
         content = Content(
             series=series,
-            numbers=Numbers.unpack(body.numbers),
-            texts=Texts.unpack(body.texts, body.words),
-            poses=Poses.unpack(body.poses, body.maps),
-            confirmations=Confirmations.unpack(body.confirmations),
+            numbers=Numbers.unpack(body.numbers) if body.numbers else _NO_NUMBERS,
+            texts=Texts.unpack(body.texts, body.words) if body.texts else _NO_TEXTS,
+            poses=Poses.unpack(body.poses, body.maps) if body.poses else _NO_POSES,
+            confirmations=Confirmations.unpack(body.confirmations) if body.confirmations else _NO_CONFIRMATIONS,
             records=body.records,
         )
     except (zstandard.ZstdError, *_UNREADABLE, ValueError) as error:

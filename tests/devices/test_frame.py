@@ -1,5 +1,7 @@
 """A frame survives encoding, and nothing else passes for one."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import msgspec
 import numpy as np
 import pytest
@@ -251,3 +253,25 @@ def test_frames_are_as_small_as_the_design_asks() -> None:
     assert size(30, 30) <= 700
     assert size(1_000, 1_000) <= 6.5 * 1_000
     assert size(10_000, 1_000) <= 4 * 10_000
+
+
+def test_frames_with_dictionaries_that_begin_and_end_alike_keep_their_own_names() -> None:
+    def named(middle: str) -> Content:
+        series = (*(Series(f"d{at}", "p") for at in range(20)), Series(middle, "p"), *([Series("z" * 60, "p")] * 3))
+        return Content(series, Numbers.of(range(24), [1] * 24, [1.0] * 24, [0] * 24))
+
+    contents = [named("one"), named("two"), named("one")]
+
+    assert [decode_frame(sealed(one).data).content.series for one in contents] == [one.series for one in contents]
+
+
+def test_frames_are_decoded_by_many_threads_at_once() -> None:
+    frames = [
+        sealed(Content((Series("d", "p"),), Numbers.of([0] * 500, range(500), [at] * 500, [0] * 500)))
+        for at in range(40)
+    ]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(decode_frame, [one.data for one in frames] * 5))
+
+    assert [one.content.numbers.value[0] for one in found] == [float(at) for at in range(40)] * 5
