@@ -44,6 +44,7 @@ def benchmark_routes(desk: IndicatorDesk) -> APIRouter:
     add("/rankings", routes.ranking, responses={200: {"model": shape.Ranking}})
     add("/portfolio", routes.portfolio, responses={200: {"model": shape.PortfolioBody}})
     add("/portfolio/{indicator}", routes.pooled, responses={200: {"model": shape.FullIndicator}})
+    add("/portfolio/{indicator}/groups", routes.pooled_by, responses={200: {"model": shape.FullIndicators}})
     post: dict[str, Any] = {"methods": ["POST"], "responses": {200: {"model": shape.Entered}}}
     add("/target-packs/choice", routes.choose, **post)
     add("/sites/{site}/targets/{indicator}", routes.set_target, **post)
@@ -110,6 +111,16 @@ class _BenchmarkRoutes:
         if found is None:
             raise Problem(404, "not_found", f"Nothing of {indicator!r} was issued for these sites and this window.")
         return answer(full_json(found))
+
+    async def pooled_by(
+        self, indicator: str, by: Literal["type", "group", "company"], from_: From = None, to: str | None = None
+    ) -> Response:
+        """One indicator for each type, group or company of sites, pooled from issued results of the same window."""
+        wanted = span(from_, to)
+        if wanted is None:
+            raise unusable("/query/from", "from and to are needed", "missing")
+        found = await in_thread(lambda: self._desk.pooled_by(by, indicator, wanted))
+        return listing([full_json(one) for _, one in found])
 
     async def choose(self, request: Request, body: PackBody) -> Response:
         """Choose a pack for one site, or for every one."""

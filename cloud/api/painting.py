@@ -196,6 +196,7 @@ def indicator_json(result: IndicatorResult) -> Json:
         "coverage": _float(result.coverage),
         "verdict": result.verdict.value if result.verdict is not None else None,
         "target": _float(result.target),
+        "target_version": result.target_version,
         "numerator": result.numerator,
         "denominator": result.denominator,
         "unit": result.unit,

@@ -65,6 +65,7 @@ class IndicatorItem(BaseModel):
     coverage: Share
     verdict: Literal["PASS", "FAIL", "INDETERMINATE"] | None
     target: Share
+    target_version: str = Field(description="pack@version, or ledger@ or site@ where the site departs from its pack")
     numerator: int
     denominator: int
     unit: str

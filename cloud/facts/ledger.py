@@ -40,6 +40,8 @@ class Site(Section):
     zone: Annotated[str, AfterValidator(known_zone)]
     commissioned: date | None = None
     calendar: Id | None = None  # required hours of all equipment that has no other; none: always
+    group: Id | None = None  # of sites that are pooled together, such as a region
+    company: Id | None = None
 
     @property
     def time_zone(self) -> ZoneInfo:

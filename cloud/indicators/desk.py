@@ -5,6 +5,7 @@ Everything blocks; the routes call it in threads.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -18,6 +19,7 @@ from cloud.indicators.benchmarks import Benchmark, Compared, benchmarks_set, com
 from cloud.indicators.definition import Better, Definition, IndicatorResult, UnknownIndicator, Window
 from cloud.indicators.entering import NewValue, Word, choose_pack, define, set_target, tell
 from cloud.indicators.explain import Json, explain
+from cloud.indicators.groups import NONE
 from cloud.indicators.guidance import Guidance, guidance
 from cloud.indicators.imported import ImportedDefinition
 from cloud.indicators.periods import period_around, period_before
@@ -150,6 +152,16 @@ class IndicatorDesk:
         """Several sites as one number, from issued results; None where it is not made of sums or nothing was issued."""
         with asking("results"):
             return pooled_over(self._store.engine, sites, indicator, Window(*window), self.now())
+
+    def pooled_by(self, by: str, indicator: str, window: tuple[int, int]) -> list[tuple[str, IndicatorResult]]:
+        """Sites of one type, group or company as one number each, by name; from issued results."""
+        with asking("results"):
+            named: dict[str, list[str]] = {}
+            for ledger in self._store.sites():
+                names = {"type": ledger.site.type, "group": ledger.site.group, "company": ledger.site.company}
+                named.setdefault(names[by] or NONE, []).append(ledger.site.id)
+            found = [(name, self.pooled(sites, indicator, window)) for name, sites in sorted(named.items())]
+            return [(name, replace(one, group=(by, name))) for name, one in found if one is not None]
 
     def _compare(self, connection: sa.Connection, ledger: Ledger, set_up: tuple[Benchmark, Input]) -> Compared:
         indicator, zone, now_ms = set_up[0].indicator, ledger.site.time_zone, self.now()

@@ -13,7 +13,8 @@ from cloud.indicators.assessment import assess
 from cloud.indicators.issuing import issue
 from devices.errors import StorageUnavailable
 
-LOOK_S = 20.0  # days end once a day; late data may take this long to make a revision
+HOUR_MS = 3_600_000
+LOOK_S = 60.0  # days end once a day; late data may take this long to make a revision
 REST_SHARE = 2.0  # of the time that a step took: whoever asks comes first
 _log = structlog.get_logger(__name__)
 
@@ -24,6 +25,7 @@ class Recorder:
     def __init__(self, store: FactStore, now: Callable[[], int]) -> None:
         self._store = store
         self._now = now
+        self._judged: dict[str, int] = {}  # the hour in which each site's periods were last looked at
 
     async def run(self) -> None:
         """Issue until cancelled."""
@@ -50,7 +52,9 @@ class Recorder:
     def _step(self, ledger: Ledger) -> bool:
         with asking("results"):
             now_ms = self._now()
-            more = issue(self._store, ledger, now_ms).more
-            if not more:
+            done = issue(self._store, ledger, now_ms)
+            site, hour = ledger.site.id, now_ms // HOUR_MS
+            if not done.more and (done.rows or self._judged.get(site) != hour):
                 assess(self._store, ledger, now_ms)
-            return more
+                self._judged[site] = hour
+            return done.more

@@ -29,7 +29,7 @@ WHO = {"actor": "li.wei", "reason": "agreed"}
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     one = new_cloud(Path(tmp_path_factory.mktemp("routes")))
-    one.ledger(ledger_text(EQUIPMENT))
+    one.ledger(ledger_text(EQUIPMENT).replace("zone: UTC", "zone: UTC, company: acme"))
     one.tell(three_days())
     issue_all(one, day(13, 1))
     yield one
@@ -179,6 +179,9 @@ async def test_a_portfolio_shows_each_site_and_pools_by_sums(http: httpx.AsyncCl
     lines = {line[0]: dict(zip(whole["columns"], line, strict=True)) for line in mine["lines"]}
     pooled = (await http.get(f"/api/v1/portfolio/{RATE}", params={"site": SITE, **DAY})).json()
 
+    grouped = await items(http, f"/api/v1/portfolio/{RATE}/groups", by="company", **DAY)
+
+    assert [(one["group"], one["value"]) for one in grouped] == [({"by": "company", "name": "acme"}, 0.875)]
     assert (mine["site"], lines[RATE]["value"], lines[RATE]["to_ms"]) == (SITE, 1.0, day(13))
     assert (pooled["value"], pooled["parts"]["down"]) == (0.875, 6 * 3_600_000)
 

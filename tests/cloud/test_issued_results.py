@@ -1,5 +1,6 @@
 """Results that are issued: one row when something new is said, revisions in a chain, final after 72 hours."""
 
+import asyncio
 import random
 from collections.abc import Iterator
 from fractions import Fraction
@@ -10,14 +11,17 @@ import sqlalchemy as sa
 
 from cloud.facts.database import reading, writing
 from cloud.facts.inputs import enter
+from cloud.facts.store import FactStore
 from cloud.facts.tables_results import results
 from cloud.indicators.definition import FINAL_AFTER_MS, Verdict, Window
 from cloud.indicators.issuing import issue
 from cloud.indicators.policy import POLICY_KIND
+from cloud.indicators.recording import Recorder
 from cloud.indicators.registry import compute_indicator
 from cloud.indicators.results import broken_entries, issued
 from cloud.indicators.targets import TARGET_KIND
 from tests.cloud.told import SITE, Cloud, Entry, Told, inventory, ledger_text, new_cloud
+from tests.waiting import until
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 EQUIPMENT = """equipment:
@@ -193,3 +197,16 @@ def test_issued_values_do_not_depend_on_the_order_of_frames(tmp_path: Path) -> N
         one.engine.dispose()
 
     assert values == [[Fraction(1), Fraction(42, 48), Fraction(1)]] * 3
+
+
+async def test_results_are_issued_in_the_background_when_a_day_is_over(cloud: Cloud) -> None:
+    cloud.tell(three_days())
+    store = FactStore(cloud.engine, eager=False)
+    ledger = store.ledger(SITE)
+    assert ledger is not None
+    store.settle(ledger, day(13, 1))
+    recorder = asyncio.create_task(Recorder(store, lambda: day(13, 1)).run())
+    await until(lambda: bool(revisions_of(cloud, 12)), "the results of the last day")
+    recorder.cancel()
+
+    assert [revisions_of(cloud, number)[0][1] for number in (10, 11, 12)] == [1, Fraction(42, 48), 1]
