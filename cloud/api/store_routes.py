@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from cloud.alerts.notify.dispatcher import Dispatcher
 from cloud.api.benchmark_routes import benchmark_routes
 from cloud.api.channel_routes import channel_routes
+from cloud.api.duty_routes import duty_routes
 from cloud.api.indicator_detail_routes import indicator_detail_routes
 from cloud.api.ledger_routes import ledger_routes
 from cloud.api.patrol_routes import patrol_routes
@@ -25,4 +26,5 @@ def store_routes(store: FactStore, dispatcher: Dispatcher, now: Callable[[], int
         indicator_detail_routes(indicators),
         benchmark_routes(indicators),
         channel_routes(store, dispatcher, now),
+        duty_routes(store, now),
     )
