@@ -69,6 +69,14 @@ def longest_wait_s(poses: list[DrivePose], centre: tuple[float, float], before_s
     return float(np.diff(np.concatenate([[-before_s], there, [after_s]])).max())
 
 
+def checkpoint_lines(points: dict[str, tuple[float, float]]) -> str:
+    return "\n".join(
+        f"  - {{id: {name}, name: {{en: C, zh-CN: 点}}, zone: {'west' if at[0] < WALL_X_M else 'east'}, "
+        f"position: [{at[0]}, {at[1]}]}}"
+        for name, at in points.items()
+    )
+
+
 @pytest.mark.parametrize("seconds", [120, pytest.param(1_061, marks=pytest.mark.soak)])
 async def test_a_recorded_drive_between_walls_covers_what_shapely_says(tmp_path: Path, seconds: int) -> None:
     poses = [pose for pose in drive_poses(RECORDINGS / "freiburg-079_poses.csv") if pose.time_s <= seconds]
@@ -76,11 +84,7 @@ async def test_a_recorded_drive_between_walls_covers_what_shapely_says(tmp_path:
     robot = Robot("r1", "r-01", "acme", "r-01", 0, 0.0, 0.0)
     x_m, y_m = (round(number, 1) for number in place(poses[len(poses) // 2]))
     points = {"half": (x_m, y_m), "never": (1.0, 21.0)}
-    checkpoints = "\n".join(
-        f"  - {{id: {name}, name: {{en: C, zh-CN: 点}}, zone: {'west' if at[0] < WALL_X_M else 'east'}, "
-        f"position: [{at[0]}, {at[1]}]}}"
-        for name, at in points.items()
-    )
+    checkpoints = checkpoint_lines(points)
     async with mosquitto(tmp_path) as broker:
         connection = {
             "id": "broker",
