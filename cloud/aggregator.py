@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -28,6 +29,7 @@ from cloud.alerts.notify.opening import open_dispatcher
 from cloud.alerts.office import open_office
 from cloud.alerts.past import PastAlerts
 from cloud.alerts.periodic import PeriodicRules, Sources
+from cloud.alerts.red import red_spans
 from cloud.alerts.store import AlertStore
 from cloud.alerts.trials import TrialRecord
 from cloud.alerts.watch import SiteWatch
@@ -206,6 +208,7 @@ class Aggregator:
             self.writers.append(InfluxHistory(influx, places.influx_position, self.log.log_id))
         self.feeds = [self._feed(writer) for writer in self.writers]
         store = FactStore(self.facts, eager=False)
+        store.of_equipment.red_alerts = partial(red_spans, self.facts)
         self.deriver = Deriver(store, server_now_ms)
         self.processor.listen(self.deriver.frames_arrived)
         self.recorder = Recorder(store, server_now_ms)

@@ -6,8 +6,9 @@ import msgspec
 import sqlalchemy as sa
 
 from cloud.alerts.alert import Alert
-from cloud.facts.database import alert_records, reading
+from cloud.facts.database import reading
 from cloud.facts.days import Span, clipped, merged
+from cloud.facts.tables_alerts import alert_records
 
 RED = "red"
 _decoder = msgspec.json.Decoder(Alert)
