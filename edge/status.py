@@ -16,6 +16,7 @@ from edge.local_alerts_desk import AlertDesk
 from edge.uplink import Uplink
 
 STATUS_FILE = "status.json"
+FULL_PERCENT = 80  # of the journal's bound: unconfirmed telemetry will be deleted soon
 
 
 class LaneStatus(msgspec.Struct, frozen=True):
@@ -91,6 +92,16 @@ class LocalAlertsStatus(msgspec.Struct, frozen=True):
     telling: dict[str, TellingStatus] = {}
 
 
+class JournalStatus(msgspec.Struct, frozen=True):
+    """What the journal takes of the disk. `unconfirmed_bytes` is what the cloud lacks, by whole segments."""
+
+    bytes_on_disk: int
+    bytes_max: int
+    unconfirmed_bytes: int
+    frames_in_memory: int  # sealed while the disk took nothing
+    losses: int  # loss records that are remembered
+
+
 class Status(msgspec.Struct, frozen=True):
     """Everything, at `time` (RFC 3339, the agent's clock)."""
 
@@ -105,6 +116,7 @@ class Status(msgspec.Struct, frozen=True):
     alarms: tuple[str, ...]
     brokers: dict[str, BrokerStatus] = {}
     local_alerts: LocalAlertsStatus = LocalAlertsStatus()
+    journal: JournalStatus | None = None
 
 
 def status_of(
@@ -114,8 +126,11 @@ def status_of(
     """The present status."""
     now = clock.now()
     state = uplink.state if uplink is not None else None
+    space = _journal_status(journal)
+    full = 100 * space.unconfirmed_bytes // space.bytes_max
     alarms = [
         journal.problem,
+        f"{full} % of the journal is full of what the cloud lacks" if full >= FULL_PERCENT else "",
         uplink.alarms if uplink is not None else "",
         f"the cloud's clock is {clock.server_disagrees_ms} ms ahead of ours" if clock.server_disagrees_ms else "",
     ]
@@ -138,6 +153,7 @@ def status_of(
         alarms=tuple(alarm for alarm in alarms if alarm),
         brokers=brokers,
         local_alerts=local_alerts,
+        journal=space,
     )
 
 
@@ -185,6 +201,17 @@ def read_status(folder: Path) -> Status | None:
         return None
     except (OSError, msgspec.MsgspecError) as error:
         raise StorageUnavailable(f"cannot read {folder / STATUS_FILE}: {error}") from error
+
+
+def _journal_status(journal: Journal) -> JournalStatus:
+    space = journal.space
+    return JournalStatus(
+        bytes_on_disk=space.bytes_on_disk,
+        bytes_max=space.bytes_max,
+        unconfirmed_bytes=space.unconfirmed_bytes,
+        frames_in_memory=sum(len(journal.lane(lane).ram) for lane in Lane),
+        losses=len(journal.accounts.losses.entries()),
+    )
 
 
 def _lane_status(journal: Journal, lane: Lane) -> LaneStatus:

@@ -10,6 +10,7 @@ from devices.frame import decode_frame
 from devices.reading import Lane
 from devices.records import Loss, LossReason
 from edge.lane_journal import LaneJournal
+from edge.status import LocalAlertsStatus, Status, status_of
 from tests.edge.broken_disk import BrokenDisk, PowerCut
 from tests.edge.journal_world import SEGMENT_BYTES, SmallLog, World
 
@@ -390,3 +391,26 @@ def test_an_import_loses_nothing_and_waits(tmp_path: Path) -> None:
     assert "none of which may be deleted" in world.counters[Lane.TELEMETRY].problem
     assert world.journal.accounts.losses.entries() == []
     assert {one.header.seq for one in world.held(Lane.TELEMETRY)} >= set(range(1, 50))
+
+
+def test_the_status_tells_what_the_cloud_lacks_and_warns_before_anything_is_deleted(tmp_path: Path) -> None:
+    world = World(tmp_path, bytes_max=BYTES_MAX)
+    fill(world, Lane.TELEMETRY, 3)
+    some = status_of_world(world)
+    fill(world, Lane.TELEMETRY, 9)
+    fill(world, Lane.EVENTS, 3)
+    much = status_of_world(world)
+    world.confirm(Lane.TELEMETRY, 1, 10**6)
+    after = status_of_world(world)
+
+    assert (some.alarms, after.alarms) == ((), ())
+    assert [alarm for alarm in much.alarms if "% of the journal is full of what the cloud lacks" in alarm]
+    assert some.journal is not None
+    assert after.journal is not None
+    assert some.journal.unconfirmed_bytes >= 4 * SEGMENT_BYTES
+    assert after.journal.unconfirmed_bytes < BYTES_MAX // 2
+
+
+def status_of_world(world: World) -> Status:
+    alerts = LocalAlertsStatus()
+    return status_of("s", 0, world.journal, world.clock, None, running=True, brokers={}, local_alerts=alerts)
