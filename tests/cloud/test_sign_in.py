@@ -182,6 +182,37 @@ async def test_alerts_of_a_foreign_site_are_in_no_list_and_at_no_address(deploym
     assert (status, listed, seen) == ([200, 404, 404], [[], []], 200)
 
 
+FILLED = {
+    "site": "site-b", "alert": FOREIGN, "item": FOREIGN.replace("al_", "ri_"), "gateway": "gw-b", "gateway_id": "gw-b",
+    "indicator": "equipment.intact_rate", "kind": "maintenance-window", "name": "w", "channel": "c", "user": "nobody",
+    "key": "nokey", "attachment": "a", "zone": "z", "robot": "r", "day": "2026-01-01",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["viewer", "engineer", "manager"])
+async def test_no_route_tells_a_stranger_anything_of_a_site_or_does_anything_there(
+    deployment: Deployment, name: str
+) -> None:
+    """The whole route table: what names a foreign site is not there, what names none says nothing of it."""
+    async with deployment.signed_in(name) as http:
+        document = (await http.get("/api/v1/openapi.json")).json()
+        wrong, asked = [], 0
+        for path, operations in document["paths"].items():
+            if "/gateways/{" in path or path.startswith("/api/v1/session") or path == "/healthz":
+                continue  # gateways show tokens of their own; signing in is open
+            address = path.format_map(FILLED)
+            for method in operations:
+                answer = await http.request(method, address, headers=OWN, json={} if method != "get" else None)
+                asked += 1
+                named = "{site}" in path or "{alert}" in path or "{item}" in path
+                tells = answer.status_code < 400 and ("site-b" in answer.text or FOREIGN in answer.text)
+                if tells or (named and answer.status_code != 404):
+                    wrong.append((method, path, answer.status_code))
+
+    assert wrong == []
+    assert asked > 50
+
+
 async def test_a_key_opens_as_a_header_and_never_in_an_address(deployment: Deployment) -> None:
     async with deployment.signed_in("admin") as http:
         body = {"name": "export", "grants": [{"role": "viewer", "site": "site-a"}]}
