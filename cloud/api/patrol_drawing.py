@@ -162,11 +162,8 @@ def _draw(pixels: Pixels, line: Int64s, colour: tuple[int, int, int]) -> None:
         count = int(np.abs(end - begin).max()) + 1
         x = np.rint(np.linspace(begin[0], end[0], count)).astype(np.int64)
         y = np.rint(np.linspace(begin[1], end[1], count)).astype(np.int64)
-        for wide in (0, 1):  # two pixels in both directions
-            for high in (0, 1):
-                right, up = x + wide, y + high
-                inside = (right >= 0) & (up >= 0) & (right < pixels.shape[1]) & (up < pixels.shape[0])
-                pixels[up[inside], right[inside]] = colour
+        inside = (x >= 0) & (y >= 0) & (x < pixels.shape[1]) & (y < pixels.shape[0])
+        pixels[y[inside], x[inside]] = colour
 
 
 def _png(pixels: Pixels) -> bytes:

@@ -105,11 +105,12 @@ def with_geojson(ledger: Ledger, text: str, file_name: str) -> Ledger:
             mistakes += [Mistake(("features", index, "properties"), problem.message) for problem in error.problems]
     if mistakes:
         raise ConfigurationError(locate(text, file_name, mistakes))
-    entered = ledger.model_copy(update={section: tuple(items) for section, items in found.items()})
+    fields = {name: getattr(ledger, name) for name in Ledger.model_fields}
+    entered = Ledger.model_construct(**fields | {section: tuple(items) for section, items in found.items()})
     wrong = [_in_collection(mistake, sources) for mistake in entered.mistakes()]
     if wrong:
         raise ConfigurationError(_problems(text, file_name, wrong))
-    return parse_document(ledger_text_of(entered), file_name, Ledger)
+    return entered
 
 
 def import_geojson(

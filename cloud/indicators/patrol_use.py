@@ -122,9 +122,8 @@ def patrolling(asked: Asked) -> Patrolling:
     for day in days:
         plan = history.on(day)
         for robot in plan.ledger.robots:
-            if asked.counts(robot.id):
-                names[robot.device] = robot.id
-                scheduled[robot.device] += _scheduled(plan, robot.id, day, (from_ms, window.to_ms))
+            names[robot.device] = robot.id
+            scheduled[robot.device] += _scheduled(plan, robot.id, day, (from_ms, window.to_ms))
     timelines = robot_timelines(
         asked.store.engine, asked.ledger, from_ms, window.to_ms, names, known=asked.store.profiles
     )
