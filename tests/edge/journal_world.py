@@ -89,6 +89,14 @@ class World:
         self.journal.receipts.add(lane, self.journal.lane(lane).epoch, first, last)
 
 
+def fill(world: World, lane: Lane, count: int) -> None:
+    """Seal until `count` segments were begun."""
+    begun = {world.journal.lane(lane).open_segment}
+    while len(begun) <= count:
+        world.seal(lane)
+        begun.add(world.journal.lane(lane).open_segment)
+
+
 class SmallLog:
     """What a cloud has: frames by identity, and the ranges under loss records."""
 
