@@ -31,6 +31,7 @@ class Standing(NamedTuple):
     rule: str
     thing: str
     since_ms: int
+    severity: str
 
 
 @dataclass(slots=True)
@@ -82,7 +83,11 @@ class LocalAlerts:
         self._plans: dict[tuple[str, int], tuple[tuple[str, ...], list[tuple[int, str]]]] = {}
         self._pending: set[str] = set()
         known = {(judged.rule.id, device) for device, one in self._watched.items() for judged in one.judged}
-        self.forgotten = [one for one in standing if (one.rule, one.thing) not in known]  # their rule is gone
+        self.forgotten = [
+            LocalAlert(one.rule, one.thing, CLEARED, one.severity, began.utc_ms)
+            for one in standing
+            if (one.rule, one.thing) not in known
+        ]  # their rule or device is gone: nobody would ever end them
 
     @property
     def rules_evaluated(self) -> int:
@@ -125,7 +130,7 @@ class LocalAlerts:
 
     def standing(self, moment: Moment) -> list[Standing]:
         """What the next start of the agent must know."""
-        return [Standing(one.rule, one.thing, one.since_ms) for one in self.active(moment)]
+        return [Standing(one.rule, one.thing, one.since_ms, one.severity) for one in self.active(moment)]
 
     def _note(self, watched: _Watched, block: Block, moment: Moment) -> bool:
         """Keep the values of a good answer; whether a rule may see something new in it."""

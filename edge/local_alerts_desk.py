@@ -17,12 +17,13 @@ from edge.config import MqttBroker, Site
 from edge.drivers.mqtt_client import tls_context
 from edge.items import Item
 from edge.local_alerts import ACTIVE, LocalAlerts, Standing
-from edge.local_alerts_telling import BrokerTeller, CommandTeller, Teller, WebhookTeller, notice_of
+from edge.local_alerts_telling import BrokerTeller, CommandTeller, Notice, Teller, WebhookTeller, notice_of, topic_of
 
 TICK_S = 0.25  # a delay that ends is told this much late at most ...
 IDLE_TICK_S = 1.0  # ... and silence by this much, while no delay runs
 STANDING_FILE = "local-alerts.json"
 STANDING_FORMAT = 1
+GONE = b""  # a retained message without content: the broker forgets the topic
 RETRY_S = 5.0
 
 _log = structlog.get_logger(__name__)
@@ -30,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 class _StandingFile(msgspec.Struct, frozen=True):
     format: int
-    alerts: tuple[tuple[str, str, int], ...]  # rule, thing, Unix ms UTC
+    alerts: tuple[tuple[str, str, int, str], ...]  # rule, thing, Unix ms UTC, severity
 
 
 class AlertDesk:
@@ -52,7 +53,11 @@ class AlertDesk:
         self.tellers = _tellers(config.local_alerts, site, rng)
         self._changed = asyncio.Event()
         for alert in self._alerts.active(began):
-            self._keep(alert, began)
+            self._keep(notice_of(self._site, self._gateway, alert, self._rules[alert.rule], began))
+        for alert in self._alerts.forgotten:
+            self._sealed(alert, began)
+            self._keep(Notice(topic_of(self._site, self._gateway, alert.rule, alert.thing), GONE))
+            self._changed.set()
 
     @property
     def active(self) -> list[LocalAlert]:
@@ -85,9 +90,8 @@ class AlertDesk:
                 teller.tell(notice)
             self._changed.set()
 
-    def _keep(self, alert: LocalAlert, moment: Moment) -> None:
+    def _keep(self, notice: Notice) -> None:
         """It was active when the agent ended: the broker is told again, people are not, the cloud knows."""
-        notice = notice_of(self._site, self._gateway, alert, self._rules[alert.rule], moment)
         for teller in self.tellers:
             teller.keep(notice)
 
@@ -97,7 +101,7 @@ class AlertDesk:
             self._changed.clear()
             standing = _StandingFile(
                 STANDING_FORMAT,
-                tuple((one.rule, one.thing, one.since_ms) for one in self._alerts.standing(self._now())),
+                tuple((one.rule, one.thing, one.since_ms, one.severity) for one in self._alerts.standing(self._now())),
             )
             try:
                 await asyncio.to_thread(write_durably, self._path, msgspec.json.encode(standing))

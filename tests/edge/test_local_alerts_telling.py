@@ -236,6 +236,28 @@ async def test_a_restart_tells_the_broker_again_and_the_command_not(tmp_path: Pa
     assert [json.loads(one)["condition"] for one in told] == ["active", "cleared"]
 
 
+async def test_an_alert_whose_rule_is_gone_does_not_stay_active_for_ever(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as broker, agent(tmp_path, broker.port) as one:
+        one.panel.set("fire", 1.0)
+        standing = tmp_path / "edge-data" / "local-alerts.json"
+        await until(lambda: standing.exists() and "fire-alarm" in standing.read_text(), "the file")
+        await one.stop()
+        path = tmp_path / "site.yaml"
+        path.write_text(path.read_text().replace("off_delay: 0s", "mode: off"))
+        await one.start()
+        assert one.gateway is not None
+        telling = one.gateway.alerts.tellers[0].status
+        await until(lambda: telling.told == 1, "the broker")
+        async with aiomqtt.Client("127.0.0.1", broker.port) as client:
+            await client.publish("gatehouse/v1/s/g/alerts/mark/er", b"{}", qos=1, retain=True)
+        async with listening(broker) as late:
+            await until(lambda: late.heard, "what the broker retains")
+        await until(lambda: "fire-alarm" not in standing.read_text(), "the file without it")
+        await until(lambda: [record.condition for record in one.records()] == ["active", "cleared"], "the end")
+
+    assert [topic for topic, _, _ in late.heard] == ["gatehouse/v1/s/g/alerts/mark/er"]
+
+
 async def test_a_broker_behind_a_broken_wire_hears_of_everything_in_the_end(tmp_path: Path) -> None:
     async with mosquitto(tmp_path) as broker, fault_proxy(FaultProxy("127.0.0.1", broker.port)) as wire:
         wire.cut()
