@@ -67,6 +67,8 @@ class Accounts:
 
     def write(self) -> None:
         """Keep what is confirmed and what is lost, durably. Raises StorageUnavailable."""
+        for lane, journal in self._lanes.items():
+            self.losses.own(lane, [journal.epoch, *(epoch for epoch, _, _ in journal.ranges())])
         self.receipts.write(self.receipts.cursor())
         self.losses.write()
 
@@ -80,9 +82,11 @@ class Accounts:
         """The last number of each epoch that this journal ever had, as far as it knows."""
         journal = self._lanes[lane]
         found = {epoch: ranges.highest for epoch, ranges in self._held(lane).items()}
-        known = [self.receipts.ever(lane), self.losses.last_seqs(lane), {journal.epoch: journal.next_seq - 1}]
+        known = [self.losses.last_seqs(lane), {journal.epoch: journal.next_seq - 1}]
         if journal.previous is not None:
             known.append({journal.previous.epoch: journal.previous.last_seq})
+        own = self.losses.own(lane, [*found, *(epoch for one in known for epoch in one)])
+        known.append({epoch: last for epoch, last in self.receipts.ever(lane).items() if epoch in own})
         for one in known:
             for epoch, last in one.items():
                 found[epoch] = max(found.get(epoch, 0), last)

@@ -20,6 +20,7 @@ from devices.sequences import SeqRanges
 
 LOSSES_FORMAT = 1
 LOSSES_KEPT_MAX = 512  # confirmed ones beyond this are forgotten, oldest first
+EPOCHS_KEPT_MAX = 4_096  # of a lane: a torn tail every day for ten years
 SERIES_LISTED_MAX = 1_000  # of one loss: its record must stay small
 
 
@@ -34,6 +35,7 @@ class Said(msgspec.Struct, frozen=True):
 class _LossFile(msgspec.Struct, frozen=True):
     format: int
     said: list[Said]
+    epochs: dict[str, list[bytes]] = {}  # lane -> those that this journal ever held frames of
 
 
 class LossBook:
@@ -45,6 +47,7 @@ class LossBook:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._entries: list[Said] = []
+        self._epochs: dict[str, dict[bytes, None]] = {}
         self._changed = False
 
     @classmethod
@@ -52,10 +55,26 @@ class LossBook:
         """Read the file; the book is empty when there is none or it cannot be read."""
         self = cls(path, disk)
         try:
-            self._entries = msgspec.msgpack.decode(path.read_bytes(), type=_LossFile).said
+            file = msgspec.msgpack.decode(path.read_bytes(), type=_LossFile)
+            self._entries = file.said
+            self._epochs = {lane: dict.fromkeys(epochs) for lane, epochs in file.epochs.items()}
         except (OSError, msgspec.MsgspecError):
             return self  # then what the journal no longer holds is said again, with less detail
         return self
+
+    def own(self, lane: Lane, epochs: Iterable[bytes]) -> dict[bytes, None]:
+        """Every epoch of a lane that this journal ever held, these included.
+
+        The cloud tells of all epochs of a gateway: an import has a journal of its own, and so had a lost disk.
+        """
+        with self._lock:
+            known = self._epochs.setdefault(lane, {})
+            new = [epoch for epoch in epochs if epoch and epoch not in known]
+            known.update(dict.fromkeys(new))
+            for old in list(known)[:-EPOCHS_KEPT_MAX]:
+                del known[old]
+            self._changed |= bool(new)
+            return dict(known)
 
     def entries(self) -> list[Said]:
         """Every loss, oldest first."""
@@ -135,7 +154,8 @@ class LossBook:
                 return
             self._changed = False
             try:
-                data = msgspec.msgpack.encode(_LossFile(LOSSES_FORMAT, self.entries()))
+                epochs = {lane: list(known) for lane, known in dict(self._epochs).items()}
+                data = msgspec.msgpack.encode(_LossFile(LOSSES_FORMAT, self.entries(), epochs))
                 write_durably(self._path, data, disk=self._disk)
             except StorageUnavailable:
                 self._changed = True

@@ -69,3 +69,37 @@ def test_what_lies_behind_the_hundredth_gap_is_not_taken_for_gone(tmp_path: Path
     gone = [entry.loss.last_seq for entry in world.journal.accounts.losses.entries()]
     assert held_from > 210
     assert (told, max(gone), len(gone)) == (199, 199, 100)
+
+
+def test_gaps_in_epochs_of_another_journal_of_this_gateway_are_not_its_own_losses(tmp_path: Path) -> None:
+    live, importing, log = World(tmp_path / "live"), World(tmp_path / "import"), SmallLog()
+    for world in (live, importing):
+        for _ in range(6):
+            world.seal(Lane.EVENTS)
+    log.take(live)
+    log.take(importing)
+    log.frames = {name: frame for name, frame in log.frames.items() if name[2] not in {2, 3}}
+
+    for world in (live, importing, live, importing):
+        log.connect(world)
+        world.reopen()
+
+    assert live.journal.accounts.losses.entries() == []
+    assert importing.journal.accounts.losses.entries() == []
+
+
+def test_an_epoch_of_which_nothing_is_held_any_more_is_still_accounted_for(tmp_path: Path) -> None:
+    world, log = World(tmp_path, bytes_max=BYTES_MAX), SmallLog()
+    for _ in range(3):
+        world.journal.lane(Lane.TELEMETRY).begin_epoch()
+        fill(world, Lane.TELEMETRY, 12)
+        log.take(world)
+        world.reopen()
+    log.frames = {}
+
+    log.connect(world)
+    world.seal(Lane.EVENTS)
+    log.take(world)
+
+    assert len({loss.epoch for loss in log.losses}) == 3
+    assert set(world.accepted) == set(log.frames) | log.lost()
