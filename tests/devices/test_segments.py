@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.disk import Disk
 from devices.errors import StorageUnavailable
 from devices.segments import Damage, Position, Record, Segments, scan, segment_numbers, write_durably
 
@@ -214,6 +216,72 @@ def test_a_replaced_file_holds_the_new_content_and_nothing_is_left_over(tmp_path
     assert target.read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["cursor"]
     assert target.stat().st_mode & 0o777 == 0o600
+
+
+class Recording(Disk):
+    """Does everything and remembers in which order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if callable(found) and name != "calls":
+            self.calls.append(name)
+        return found
+
+
+def test_a_new_segment_and_its_name_are_durable_before_anything_is_in_it(tmp_path: Path) -> None:
+    disk = Recording()
+
+    segments = Segments.open(tmp_path / "new", SMALL, disk)
+    segments.append(b"x")
+    segments.sync()
+    segments.close()
+
+    assert disk.calls == ["make_folder", "open", "allocate", "sync", "sync_folder", "write", "sync_data"]
+
+
+def test_an_append_costs_one_sync_and_no_change_of_the_file(tmp_path: Path) -> None:
+    disk = Recording()
+    segments = Segments.open(tmp_path, SMALL, disk)
+    size = path_of(tmp_path, 1).stat().st_size
+    disk.calls.clear()
+
+    for _ in range(3):
+        segments.append(b"x" * 100)
+        segments.sync()
+
+    assert disk.calls == ["write", "sync_data"] * 3
+    assert path_of(tmp_path, 1).stat().st_size == size == SMALL
+    segments.close()
+
+
+def test_a_deleted_segment_and_a_replaced_file_are_durably_so(tmp_path: Path) -> None:
+    written(tmp_path, [bytes(900)] * 10)
+    disk = Recording()
+    segments = Segments.open(tmp_path, SMALL, disk)
+    disk.calls.clear()
+
+    segments.delete(1)
+    write_durably(tmp_path / "cursor", b"new", disk=disk)
+
+    replacing = ["make_folder", "open", "write", "sync", "replace", "sync_folder"]
+    assert disk.calls == ["unlink", "sync_folder", *replacing]
+    segments.close()
+
+
+def test_a_torn_tail_is_written_over_and_keeps_its_place_on_a_full_disk(tmp_path: Path) -> None:
+    last = written(tmp_path, [b"first", b"torn away"])[-1]
+    file = path_of(tmp_path, 1)
+    data = file.read_bytes()
+    file.write_bytes(data[: last.end.offset - 2] + bytes(len(data) - last.end.offset + 2))
+    disk = Recording()
+
+    Segments.open(tmp_path, SMALL, disk).close()
+
+    assert disk.calls == ["make_folder", "open", "write", "sync"]
+    assert payloads(tmp_path) == [b"first"]
 
 
 def test_positions_order_as_records_were_appended(tmp_path: Path) -> None:
