@@ -50,7 +50,7 @@ class Site(Section):
 
 
 class Floor(Section):
-    """A plan. `map` is the name that robots give it."""
+    """A plan, its lower left corner at (0, 0). `map` is the name that robots give it."""
 
     id: Id
     name: Name
@@ -59,6 +59,7 @@ class Floor(Section):
     height_m: float = Field(gt=0, le=FLOOR_M_MAX)
     walls: tuple[Annotated[tuple[PointM, ...], Field(max_length=10_000)], ...] = Field(default=(), max_length=10_000)
     cell_m: Annotated[float, AfterValidator(_cell)] = 0.5  # 1 m outdoors
+    origin: PointM = (0.0, 0.0)  # of the floor's lower left corner on the robots' map
     gps: Gps | None = None  # outdoors, where robots tell their position on WGS 84
     building: Id | None = None
 

@@ -46,7 +46,11 @@ class Plan:
         return None if robot is None else Sight(robot.radius_mm, robot.speed_max_mm_s)
 
     def placed(self, poses: PoseSet) -> PoseSet:
-        """Positions on WGS 84 on the first floor that they lie on; those worse than its limit on the map INACCURATE."""
+        """Poses in the frame of their floor.
+
+        Positions on WGS 84 are put on the first floor they lie on, those worse than its limit on the map INACCURATE.
+        """
+        poses = self._moved(poses)
         floors = [(floor, floor.gps) for floor in self.ledger.floors if floor.gps is not None]
         chosen = {index: origin for index, name in enumerate(poses.maps) if (origin := gps_origin(name))}
         if not floors or not chosen:
@@ -67,6 +71,18 @@ class Plan:
                 placed.y_mm[rows[here]] = np.rint(y_m[here] * 1000).astype(np.int64)
         return _with_distinct_maps(placed)
 
+    def _moved(self, poses: PoseSet) -> PoseSet:
+        """From the robots' maps to floors whose corner lies elsewhere than at (0, 0) of the map."""
+        floors = [self.ledger.floor_of_map.get(name) for name in poses.maps]
+        if not any(floor is not None and any(floor.origin) for floor in floors):
+            return poses
+        shift = np.array([_origin_mm(floor) for floor in floors], np.int64)[poses.map]
+        return replace(poses, x_mm=poses.x_mm - shift[:, 0], y_mm=poses.y_mm - shift[:, 1])
+
+
+def _origin_mm(floor: Floor | None) -> tuple[int, int]:
+    return (0, 0) if floor is None else (round(floor.origin[0] * 1000), round(floor.origin[1] * 1000))
+
 
 def _with_distinct_maps(poses: PoseSet) -> PoseSet:
     names = tuple(dict.fromkeys(poses.maps))
@@ -81,7 +97,10 @@ def place_on_floors(
     origin = gps_origin(map_id)
     if origin is None:
         found = next((floor for floor in floors if floor.map == map_id), None)
-        return None if found is None else (found, x_mm / 1000, y_mm / 1000)
+        if found is None:
+            return None
+        origin_x, origin_y = _origin_mm(found)
+        return found, (x_mm - origin_x) / 1000, (y_mm - origin_y) / 1000
     lat, lon = from_plane(x_mm / 1000, y_mm / 1000, origin)
     for floor in floors:
         if floor.gps is not None:

@@ -218,6 +218,24 @@ def test_a_no_go_area_and_a_hole_belong_to_no_zone(tmp_path: Path) -> None:
     cloud.engine.dispose()
 
 
+def test_a_map_may_have_its_origin_elsewhere(tmp_path: Path) -> None:
+    found = []
+    for origin in ((0, 0), (-26.5, 3.25)):
+        folder = tmp_path / str(origin)
+        folder.mkdir()
+        cloud = new_cloud(folder)
+        text = patrol_text(points=[point("c", "all", 10, 10)])
+        ledger = cloud.ledger(text.replace("height_m: 30.0", f"height_m: 30.0, origin: [{origin[0]}, {origin[1]}]"))
+        start = (round(5_000 + origin[0] * 1000), round(10_000 + origin[1] * 1000))
+        tell_walks(cloud, Walk("d1", straight(BEGIN_MS + HOUR_MS, 20, start, (500, 0))))
+        found.append([ask(cloud, ledger, name, BEGIN_MS + 2 * HOUR_MS) for name in RESULTS])
+        assert place_on_floors(ledger.floors, "B1", *start) == (ledger.floors[0], 5.0, 10.0)
+        cloud.engine.dispose()
+
+    assert found[0] == found[1]
+    assert found[0][0].numerator > 0
+
+
 def test_poses_that_do_not_count_are_counted_by_their_reason(tmp_path: Path) -> None:
     cloud = new_cloud(tmp_path)
     ledger = cloud.ledger(patrol_text())
