@@ -27,6 +27,7 @@ from tests.virtual.plan import MACHINES, Plan
 from tests.virtual.wires import MemoryLink, Network, client_over
 
 START_MS = 1_772_460_000_000  # 2026-03-02T14:00:00Z, two hours before midnight in Shanghai
+BOOT_1970_MS = 1_000
 SITE, GATEWAY = "test-site", "gw-test"
 POLL_S, HOLD_S = 20, 60
 FRAMES_MAX = 1_000_000
@@ -57,19 +58,23 @@ equipment:
 
 
 class SteadySources:
-    """A machine whose clock is right and says so."""
+    """A machine whose clock is right from a moment on, and says so; before it is in 1970."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, known_s: float = 0.0) -> None:
         self._loop = loop
+        self._known_s = known_s
 
     def monotonic_ms(self) -> int:
         return 1_000_000 + round(self._loop.time() * 1000)
 
     def wall_ms(self) -> int:
-        return START_MS + round(self._loop.time() * 1000)
+        return (START_MS if self._knows() else BOOT_1970_MS) + round(self._loop.time() * 1000)
 
     def ntp_uncertainty_ms(self) -> int | None:
-        return 5
+        return 5 if self._knows() else None
+
+    def _knows(self) -> bool:
+        return self._loop.time() >= self._known_s
 
 
 Pieces = list[tuple[int, int]]  # (from Unix ms UTC, code of the state)
@@ -162,7 +167,7 @@ class _Day:
             rng=Random(self._plan.seed * 1009 + number),
             disk=self._disk,
         )
-        gateway = Gateway.open(self._site, Clock(SteadySources(self._loop)), world=world)
+        gateway = Gateway.open(self._site, Clock(SteadySources(self._loop, self._plan.clock_known_s)), world=world)
         gateway.journal.subscribe(self._outcome.accepted.append)
         stop = asyncio.Event()
         life = asyncio.create_task(gateway.run(stop), name="agent")

@@ -31,6 +31,7 @@ class Plan:
     connection_losses: list[Spell]
     kills: list[Spell]
     disk: list[Spell] = field(default_factory=list)
+    clock_known_s: float = 0.0  # until then the gateway believes that it is 1970, and knows that it does not know
 
     def mode(self, machine: str, now_s: float) -> str:
         """What a machine truly does."""

@@ -1,6 +1,7 @@
 """What users of other gateways complain of (docs/complaints.md), each on a day made for it, in simulated time."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,17 @@ def test_a_device_that_fell_silent_does_not_look_alive() -> None:
     assert 600 + HOLD_S - 20 <= spans[1][0] <= 600 + HOLD_S + 22
     assert spans[2][0] >= 1200
     assert len(found.timelines["m2"]) == 1  # nobody else was concerned
+
+
+def test_readings_from_before_the_clock_was_known_have_their_right_times() -> None:
+    calm = day(Spell("down", 0, 700))
+    with day_folder() as folder:
+        known = run_day(folder / "known", calm)
+        learnt = run_day(folder / "learnt", replace(calm, clock_known_s=600.0))
+
+    assert learnt.timelines == known.timelines
+    assert learnt.indicators == known.indicators
+    assert {frame.header.from_ms < 10_000_000 for frame in learnt.logged} == {True, False}
 
 
 def test_polling_goes_on_after_a_long_outage_of_everything() -> None:
