@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from cloud.alerts.repeats import repeats
@@ -68,6 +69,12 @@ class Asking:
     values_of: Callable[[str, str, int], Mapping[str, Fraction]] | None = None  # of all sites: indicator, period, index
     known: dict[object, object] = field(default_factory=dict)
 
+    @cached_property
+    def heard_ms(self) -> int:
+        """How long the site has been heard of: of a new one nothing can be said about last week."""
+        first_ms = self.store.first_heard_ms(self.ledger.site.id)
+        return 0 if first_ms is None else max(self.now_ms - first_ms, 0)
+
     @property
     def zone(self) -> ZoneInfo:
         """Of the site."""
@@ -113,7 +120,9 @@ def findings(rule: Rule, asking: Asking) -> Iterable[Finding]:
 
 
 def limit_finding(when: IndicatorLimit, asking: Asking) -> Finding:
-    """An indicator against its target or a number."""
+    """An indicator against its target or a number, once the site has been heard for a day."""
+    if asking.heard_ms < DAY_MS:
+        return Finding(when.indicator, None, asking.now_ms)
     result = asking.result(when.indicator, when.window)
     value: Fraction | None = getattr(result, when.judge)
     limit = result.target if when.below == "target" else Fraction(str(when.below))
@@ -126,6 +135,8 @@ def limit_finding(when: IndicatorLimit, asking: Asking) -> Finding:
 
 def change_findings(when: Change, asking: Asking) -> Iterator[Finding]:
     """The last whole week of the site against the one before it."""
+    if asking.heard_ms < 2 * WEEK_MS:
+        return
     monday = day_of(asking.now_ms, asking.zone) - (day_of(asking.now_ms, asking.zone) - 1) % 7
     bounds = [day_bounds(monday - 7 * back, asking.zone)[0] for back in (0, 1, 2)]
     known = definitions_at(asking.store, asking.ledger, asking.now_ms)
@@ -165,6 +176,8 @@ def consecutive_finding(when: Consecutive, asking: Asking) -> Finding:
     results = []
     window = last_final(when.period, asking.now_ms, asking.zone)
     since_ms = window.to_ms + FINAL_MS
+    if asking.heard_ms < asking.now_ms - window.to_ms:
+        return Finding(when.indicator, None, asking.now_ms)
     for _ in range(when.periods):
         results.append(asking.result(when.indicator, window))
         window = before(when.period, window, asking.zone)

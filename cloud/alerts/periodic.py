@@ -116,8 +116,9 @@ class PeriodicRules:
         due = [rule for rule in self._engine.view(site).rules.values() if self._is_due(rule, ledger, now_ms)]
         if not due:
             return
-        found = await asyncio.to_thread(self._find, due, ledger, now_ms)
-        for rule, of_rule in found:
+        question = await asyncio.to_thread(self._prepared, ledger, now_ms)
+        for rule in due:  # one at a time: pages and frames go on in between
+            of_rule = await asyncio.to_thread(_found, rule, question)
             for one in of_rule:
                 await self._take(rule, Key(site, rule.id, one.thing), one)
             await self._end_others(rule, site, {one.thing for one in of_rule}, now_ms)
@@ -153,12 +154,11 @@ class PeriodicRules:
             return False
         return self._asked.get((ledger.site.id, rule.id)) != _period(rule, ledger, now_ms)
 
-    def _find(self, due: Sequence[Rule], ledger: Ledger, now_ms: int) -> list[tuple[Rule, list[Finding]]]:
+    def _prepared(self, ledger: Ledger, now_ms: int) -> Asking:
         with asking("facts"):
             if self._sources.settle_s:
                 self._sources.store.settle(ledger, now_ms, self._sources.settle_s)
-            question = self._sources.asking(ledger, now_ms)
-            return [(rule, list(findings(rule, question))) for rule in due]
+            return self._sources.asking(ledger, now_ms)
 
     async def _take(self, rule: Rule, key: Key, found: Finding) -> None:
         """A truth counts from when it was first found, however often it is found again."""
@@ -186,6 +186,11 @@ class PeriodicRules:
         with asking("alerts"), writing(self._sources.store.engine) as connection:
             if not connection.execute(rule_positions.update().where(mine).values(row)).rowcount:
                 connection.execute(rule_positions.insert(), row)
+
+
+def _found(rule: Rule, question: Asking) -> list[Finding]:
+    with asking("facts"):
+        return list(findings(rule, question))
 
 
 def _period(rule: Rule, ledger: Ledger, now_ms: int) -> int:
