@@ -338,11 +338,12 @@ class LoadedProfile:
             hold_s = self.points[point].hold_s or self.hold_for(slowed_to_s)
         return Series(device, point, self.unit_of(point), hold_s)
 
-    def device_info(self, device: str, slowed_to_s: float | None = None) -> DeviceInfo:
+    def device_info(self, device: str, slowed_to_s: float | None = None, connection: str = "") -> DeviceInfo:
         """The inventory entry of a device of this profile."""
         interval_s = 0.0 if self.pushes else max(self.state_poll_interval_s, slowed_to_s or 0.0)
         points = tuple((point.id, point.canonical_unit) for point in self.profile.points)
-        return DeviceInfo(device, self.id, self.hash, points, interval_s, self.hold_for(slowed_to_s), self.pushes)
+        hold_s = self.hold_for(slowed_to_s)
+        return DeviceInfo(device, self.id, self.hash, points, interval_s, hold_s, self.pushes, connection)
 
     def record(self) -> ProfileText:
         """The text as it travels in a frame."""

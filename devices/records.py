@@ -32,6 +32,7 @@ class DeviceInfo(msgspec.Struct, frozen=True, array_like=True):
     poll_interval_s: float  # of the slowest point that a state rule names; 0 for devices that push
     hold_s: int
     pushes: bool
+    connection: str = ""  # the bus, socket or broker that it shares with others of this gateway
 
 
 class Inventory(msgspec.Struct, frozen=True, tag="inventory", array_like=True):

@@ -42,7 +42,7 @@ _log = structlog.get_logger(__name__)
 
 def inventory_of(devices: Sequence[Device], time_ms: int) -> tuple[Inventory, tuple[ProfileText, ...]]:
     """What a gateway reads, and the texts of the profiles it reads by. `time_ms` is Unix ms UTC."""
-    infos = tuple(device.profile.device_info(device.id, device.slowed_to_s) for device in devices)
+    infos = tuple(one.profile.device_info(one.id, one.slowed_to_s, one.connection) for one in devices)
     profiles = {device.profile.hash: device.profile.record() for device in devices}
     configuration = hashlib.sha256(msgspec.msgpack.encode(infos)).hexdigest()
     return Inventory(time_ms, software_version(), configuration, infos), tuple(profiles.values())

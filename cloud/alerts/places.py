@@ -9,8 +9,9 @@ from cloud.facts.database import reading
 from cloud.facts.failures import asking
 from cloud.facts.ledger import Ledger
 from cloud.facts.store import FactStore
-from cloud.live import LiveState
+from cloud.live import LiveDevice, LiveState
 
+BUS = "/"  # between a gateway's id and that of its connection
 ROSTER_MS = 15_000  # how old what is known of people may be
 
 
@@ -53,18 +54,25 @@ class SitePlaces:
         self._rosters[site] = now_ms, found
 
     def upstream(self, site: str, thing: str) -> Iterable[str]:
-        """Give the panel that feeds a thing, and the gateway that reads its device."""
+        """Give the panel that feeds a thing, and the bus that its device is on, or else its gateway."""
+        gateway, shared, _ = thing.partition(BUS)
+        if shared:
+            yield gateway
+            return
         plan = self._plan(site)
         panel = plan.fed_by.get(thing)
         if panel is not None:
             yield panel
         device = self._live.site(site).devices.get(plan.devices.get(thing, thing))
         if device is not None:
-            yield device.gateway.id
+            yield _bus_of(device) or device.gateway.id
 
     def behind(self, site: str, thing: str) -> int:
-        """Count what a gateway reads, or what a panel feeds at whatever distance. A thing counts once."""
+        """Count what a gateway reads, what a bus has of the ledger, or what a panel feeds at whatever distance."""
         plan, live = self._plan(site), self._live.site(site)
+        if BUS in thing:
+            known = (live.devices.get(name) for name in set(plan.devices.values()))
+            return sum(device is not None and _bus_of(device) == thing for device in known)
         if thing in live.gateways:
             return sum(device.gateway.id == thing for device in live.devices.values())
         fed, ahead = set[str](), {thing}
@@ -83,6 +91,12 @@ class SitePlaces:
 
     def _plan(self, site: str) -> _Plan:
         return self._plans.get(site, _NOTHING)
+
+
+def _bus_of(device: LiveDevice) -> str:
+    """The bus of a device, within its site; empty where its gateway has not told."""
+    connection = device.info.connection if device.info is not None else ""
+    return f"{device.gateway.id}{BUS}{connection}" if connection else ""
 
 
 def _planned(ledger: Ledger | None) -> _Plan:

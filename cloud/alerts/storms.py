@@ -64,6 +64,8 @@ def inhibitions(
     for alert in alerts:
         if alert.is_open and alert.is_active and not alert.is_shelved:
             causes.setdefault(alert.key.thing, []).append(alert)
+    for shared, first in _silent_together(alerts, topology, silences):
+        causes.setdefault(shared, [first])  # an alert of its own says more
     for alert in alerts:
         if not alert.is_open:
             continue
@@ -73,6 +75,19 @@ def inhibitions(
                 yield alert.key, Suppressed(cause.id)
         elif alert.suppressed_by is not None and _is_over(by_id.get(alert.suppressed_by), now_ms):
             yield alert.key, Released()
+
+
+def _silent_together(alerts: Iterable[Alert], topology: Topology, silences: Silences) -> Iterator[tuple[str, Alert]]:
+    """Buses and gateways behind which everything is silent, with no alert of their own: the first stands for all."""
+    silent: dict[tuple[str, str], list[Alert]] = {}
+    for alert in alerts:
+        if alert.is_open and alert.is_active and not alert.is_shelved and alert.key.rule in silences.rules:
+            for shared in topology.upstream(alert.key.site, alert.key.thing):
+                silent.setdefault((alert.key.site, shared), []).append(alert)
+    for (site, shared), found in silent.items():
+        things = {alert.key.thing for alert in found}
+        if 1 < len(things) == topology.behind(site, shared):
+            yield shared, min(found, key=lambda alert: (alert.new_ms, alert.opened_ms, alert.id))
 
 
 def _cause_of(
@@ -86,7 +101,7 @@ def _cause_of(
         seen.update(ahead)
         for thing in ahead:
             for cause in causes.get(thing, ()):
-                if _explains(cause, alert, silences):
+                if cause.id != alert.id and _explains(cause, alert, silences):
                     found = cause
         if not ahead:
             break

@@ -156,7 +156,7 @@ class _AlertRoutes:
         return body | {"history": [entry_json(entry) for entry in history], "around": self._around(alert)}
 
     def _around(self, alert: Alert) -> Json | None:
-        """The value that stands for the device, a quarter of an hour before and after the start."""
+        """The value that stands for the device, else one that its state comes of, around the start."""
         ledger = self._services.numbers.ledger(alert.key.site)
         devices: dict[str, str] = {}
         if ledger is not None:
@@ -164,8 +164,10 @@ class _AlertRoutes:
         named = devices.get(alert.key.thing, alert.key.thing)
         device = self._services.live.site(alert.key.site).devices.get(named)
         profile = device.profile if device is not None else None
-        points = profile.points if profile is not None else ()
-        point = alert.parameters.get("point") or next((one for one in points if profile and profile.unit_of(one)), None)
+        if profile is None:
+            return None
+        measured = [one for one in profile.points if profile.unit_of(one)]
+        point = alert.parameters.get("point") or next(iter([*measured, *sorted(profile.state_points)]), None)
         if point is None:
             return None
         span = alert.opened_ms - AROUND_MS, alert.opened_ms + AROUND_MS
@@ -173,7 +175,7 @@ class _AlertRoutes:
         items = [
             [format_instant(one.from_ms), one.minimum, one.average, one.maximum, one.count] for one in chart.buckets
         ]
-        unit = profile.unit_of(point) if profile is not None and point in profile.points else None
+        unit = profile.unit_of(point) if point in profile.points else None
         return {"device": named, "point": point, "unit": unit, "items": items}
 
 

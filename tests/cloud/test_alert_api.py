@@ -228,11 +228,12 @@ async def test_a_list_that_makes_no_sense_is_refused(site: Site, query: str) -> 
     assert (await site.http.get(f"/api/v1/alerts?{query}")).status_code == 422
 
 
-async def test_the_detail_shows_the_value_around_the_start_where_the_profile_has_one(site: Site) -> None:
+async def test_the_detail_shows_the_value_around_the_start(site: Site) -> None:
     alert = await site.fault()
     detail = (await site.http.get(f"/api/v1/alerts/{alert['id']}")).json()
 
-    assert "around" in detail
+    assert detail["around"]["device"] == "di-1"
+    assert [row[1:] for row in detail["around"]["items"]] == [[1.0, 2.0, 3.0, 4]]
     assert detail["history"][0]["recorded_at"] >= detail["history"][0]["at"]
 
 
