@@ -22,6 +22,7 @@ from cloud.api.indicator_detail_routes import in_thread, ledger_at
 from cloud.api.indicator_json import assessment_json, compared_json, full_json, place_json
 from cloud.api.indicator_routes import NOT_FOUND, From
 from cloud.api.problems import Problem, unusable
+from cloud.api.sign_in import visible
 from cloud.facts.inputs import EVERY_SITE
 from cloud.indicators.desk import IndicatorDesk
 from cloud.indicators.entering import Word
@@ -84,30 +85,33 @@ class _BenchmarkRoutes:
         return listing([assessment_json(one) for one in found])
 
     async def ranking(
-        self, indicator: IndicatorQuery, period: PeriodName, from_: From = None, to: str | None = None
+        self, request: Request, indicator: IndicatorQuery, period: PeriodName, from_: From = None, to: str | None = None
     ) -> Response:
-        """Sites by one indicator over a judged period, and whose place earns a yellow card."""
+        """Sites by one indicator over a judged period, and whose place earns a yellow card; those that one may see."""
         wanted = span(from_, to)
         if wanted is None:
             raise unusable("/query/from", "from and to are needed", "missing")
         places, cards = await in_thread(lambda: self._desk.ranking(indicator, period, wanted))
-        return answer({"items": [place_json(one) for one in places], "yellow_cards": cards, "next_cursor": None})
+        mine = [place_json(one) for one in places if visible(request, one.site)]
+        cards = [one for one in cards if visible(request, one)]
+        return answer({"items": mine, "yellow_cards": cards, "next_cursor": None})
 
-    async def portfolio(self) -> Response:
+    async def portfolio(self, request: Request) -> Response:
         """The newest issued result of every indicator of every site, as lines with the columns named."""
         found = await in_thread(self._desk.portfolio)
-        items = [{"site": site, "lines": lines} for site, lines in found.items()]
+        items = [{"site": site, "lines": lines} for site, lines in found.items() if visible(request, site)]
         return answer({"columns": shape.PORTFOLIO_COLUMNS, "items": items, "next_cursor": None})
 
     async def pooled(
-        self, indicator: str, site: Annotated[list[str], Query(max_length=SITES_MAX)], from_: From = None,
-        to: str | None = None,
+        self, request: Request, indicator: str, site: Annotated[list[str], Query(max_length=SITES_MAX)],
+        from_: From = None, to: str | None = None,
     ) -> Response:  # fmt: skip
         """One indicator of several sites as one number, pooled from issued results of the same window."""
         wanted = span(from_, to)
         if wanted is None:
             raise unusable("/query/from", "from and to are needed", "missing")
-        found = await in_thread(lambda: self._desk.pooled(site, indicator, wanted))
+        mine = [one for one in site if visible(request, one)]
+        found = await in_thread(lambda: self._desk.pooled(mine, indicator, wanted))
         if found is None:
             raise Problem(404, "not_found", f"Nothing of {indicator!r} was issued for these sites and this window.")
         return answer(full_json(found))

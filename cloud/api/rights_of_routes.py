@@ -19,7 +19,7 @@ _CHANNELS = re.compile(r"/channels(/.*)?")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 # Lists of things of many sites: the route filters them by `visible`, or by its query parameter `site`.
-FILTERED = re.compile(r"/api/v1/(sites|gateways|alerts/causes)")
+FILTERED = re.compile(r"/api/v1/(sites|gateways|alerts/causes|portfolio(/[^/]+)?|rankings|target-packs)")
 BY_SITE = re.compile(r"/api/v1/(alerts|rectification|rectification/export)")
 # Changes whose sites are named in the body: the route asks `must` for each.
 IN_BODY = re.compile(r"/api/v1/(alerts/bulk|rectification)")

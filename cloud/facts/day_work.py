@@ -308,14 +308,25 @@ def _differ(connection: sa.Connection, site: str, done: _Done) -> bool:
     return {row.day: (row.starts, row.codes) for row in connection.execute(stored)} != computed
 
 
+def _changed(connection: sa.Connection, site: str, done: _Done, computed: Sequence[int]) -> set[int]:
+    """Days of which anything is other than it was: a frame that closes a gap marks many days and may change few."""
+    table, mine = device_days, (device_days.c.device == done.device) | _spaces_of(site, done.device)
+    columns = (table.c.device, table.c.day, table.c.starts, table.c.codes)
+    stored = connection.execute(sa.select(*columns).where(table.c.site == site, table.c.day.in_(computed), mine))
+    before = {(row.device, row.day): (row.starts, row.codes) for row in stored}
+    after = {(row["device"], row["day"]): (row["starts"], row["codes"]) for row in done.days}
+    days = {key[1] for key in {*before, *after} if before.get(key) != after.get(key)}
+    return {day for day in days if isinstance(day, int)}
+
+
 def _write(connection: sa.Connection, site: str, done: _Done, before_ms: int, version: int) -> None:
     differ = False
     if done.days:
         computed = [day for row in done.days if row["device"] == done.device and isinstance(day := row["day"], int)]
+        mark_results(connection, site, _changed(connection, site, done, computed))
         connection.execute(sa.delete(device_days).where(_spaces_of(site, done.device), device_days.c.day.in_(computed)))
         differ = _differ(connection, site, done)
         connection.execute(_REPLACE_DAY, list(done.days))
-        mark_results(connection, site, computed)
     if done.head is not None:
         connection.execute(_REPLACE_HEAD, done.head | {"version": version if differ else 0})
     _settle(connection, site, done.device, done.seen, before_ms)

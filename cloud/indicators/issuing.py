@@ -37,10 +37,11 @@ _KEEP = _new.on_conflict_do_update(
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What a step did: rows written, and whether there is more to do now."""
+    """What a step did: rows written, whether there is more to do now, and how many days it looked at."""
 
     rows: int
     more: bool
+    days: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def issue(store: FactStore, ledger: Ledger, now_ms: int, days_max: int = DAYS_PE
         settle_marks(connection, site, {day: marks[day] for day in chosen if day in marks})
         _keep(connection, site, replace(seen, last_day=max([seen.last_day, *chosen])))
         _finish(connection, site, until_ms if chosen else now_ms, now_ms)
-    return Issued(rows, more=len(chosen) < len(pending))
+    return Issued(rows, more=len(chosen) < len(pending), days=len(chosen))
 
 
 def frames_of(store: FactStore, ledger: Ledger, window: Window) -> tuple[FrameRange, ...]:

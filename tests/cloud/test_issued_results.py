@@ -117,6 +117,21 @@ def test_late_data_make_a_revision_and_the_old_value_stays(cloud: Cloud) -> None
     assert broken_entries(cloud.engine, SITE) == []
 
 
+def test_a_late_frame_costs_the_days_it_touches_and_not_the_days_there_are(cloud: Cloud) -> None:
+    said_again = tuple(Entry("pump-1", point, day(21), value) for point, value in (("alarm", 0), ("running", 1)))
+    cloud.tell([*three_days(), Told(4, day(13), day(21)), Told(5, day(21), day(40), entries=said_again)])
+    issue_all(cloud, day(40))
+    pulse = changes(("pump-1", 20, 6, 1), ("pump-1", 20, 12, 0))
+    cloud.tell([Told(1, day(20, 6), day(20, 12) + 1, entries=pulse, epoch=b"epoch--2")])
+    ledger = cloud.facts.ledger(SITE)
+    assert ledger is not None
+    cloud.facts.settle(ledger, day(40))
+    done = issue(cloud.facts, ledger, day(40))
+
+    assert (done.days, done.more) == (1, False)
+    assert done.rows > 0
+
+
 def test_data_after_72_hours_revise_a_final_result(cloud: Cloud) -> None:
     frames = three_days()
     cloud.tell([frames[0], frames[2]])
