@@ -1,13 +1,14 @@
 """Which results are issued, and when: those of whole days and months in site time, once all before is derived.
 
-A day is looked at again when its facts were computed again (`result_marks`) or when an input that is valid then was
-entered, so late data cost in proportion to the days they touch. What a look finds is written only where it says
-something new. 72 hours after its end a result is final; what comes later still makes a new revision. Results up to
-now are live: they are computed when asked for and never stored.
+A day is looked at again when its facts were computed otherwise (`result_marks`) or when a policy, target or value that
+is valid then was entered, so late data cost in proportion to the days they touch. What a look finds is written only
+where it says something new. 72 hours after its end a result is final; what comes later still makes a new revision.
+Results up to now are live: they are computed when asked for and never stored.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
@@ -22,10 +23,11 @@ from cloud.facts.result_marks import mark_results, marked_days, settle_marks
 from cloud.facts.store import FactStore
 from cloud.facts.tables_results import result_heads, result_newest, result_progress
 from cloud.indicators.definition import FINAL_AFTER_MS, FrameRange, IndicatorResult, Window
-from cloud.indicators.imported import first_told_ms
+from cloud.indicators.imported import VALUE_KIND, first_told_ms
 from cloud.indicators.periods import period_around
 from cloud.indicators.registry import compute_over, definitions_at
 from cloud.indicators.results import record
+from cloud.indicators.terms import KINDS
 
 DAYS_PER_STEP = 8  # bounds how long a step takes
 DAYS_BACK_MAX = 800  # results of days longer ago are not issued
@@ -102,8 +104,9 @@ def _take_notice(store: FactStore, ledger: Ledger, yesterday: int) -> _Seen | No
         now = (revision(connection, site), revision(connection, EVERY_SITE), ledger_version(connection, site))
         before = _Seen(row.last_day, row.input_entry, row.shared_entry, row.ledger_version) if row else None
         entries = (before.input_entry, before.shared_entry) if before else (0, 0)
-        spans = [span for _, span in changed_spans(connection, site, entries[0])]
-        spans += [span for _, span in changed_spans(connection, EVERY_SITE, entries[1])]
+        changed = changed_spans(connection, site, entries[0]) + changed_spans(connection, EVERY_SITE, entries[1])
+    spans = [span for kind, span in changed if kind in KINDS]
+    values = [span for kind, span in changed if kind == VALUE_KIND]
     if begin_ms is None:
         return None
     earliest = max(day_of(begin_ms, zone), yesterday - DAYS_BACK_MAX)
@@ -114,7 +117,9 @@ def _take_notice(store: FactStore, ledger: Ledger, yesterday: int) -> _Seen | No
     seen = _Seen(before.last_day, *now)
     if seen != before or row is None:
         with writing(store.engine) as connection:
-            mark_results(connection, site, _days(ledger, spans, earliest, yesterday))
+            days = _days(ledger, spans, earliest, yesterday)
+            days |= _one_a_month(_days(ledger, values, earliest, yesterday))
+            mark_results(connection, site, days)
             _keep(connection, site, seen)
     return seen
 
@@ -129,6 +134,11 @@ def _days(ledger: Ledger, spans: Iterable[tuple[int, int]], first: int, last: in
         if low < high:
             found.update(range(day_of(low, zone), day_of(high - 1, zone) + 1))
     return found
+
+
+def _one_a_month(days: set[int]) -> set[int]:
+    """Imported values are issued by month: looking at one day of it makes the whole month be looked at."""
+    return set({date.fromordinal(day).replace(day=1): day for day in sorted(days)}.values())
 
 
 def _windows(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -39,6 +40,7 @@ from cloud.indicators.entering import (
 )
 from cloud.indicators.imported import ImportedDefinition
 from cloud.indicators.issuing import issue
+from cloud.indicators.periods import period_around, period_before, period_name
 from cloud.indicators.policy import DEFAULT_POLICY, IndicatorPolicy
 from cloud.indicators.ranking import bottom_cards, ranked
 from cloud.indicators.registry import compute_indicator, compute_site_indicators
@@ -230,6 +232,47 @@ def test_sites_are_ranked_and_the_bottom_counts_only_when_it_lasts(cloud: Cloud)
     ]
     assert bottom_cards(rankings[:2], DEFAULT_POLICY) == []
     assert bottom_cards(rankings, DEFAULT_POLICY) == ["worse"]
+
+
+def test_what_is_not_known_well_enough_has_no_place_and_is_no_benchmark(cloud: Cloud) -> None:
+    known = month_of(cloud, "worse", 3)
+    vague = replace(month_of(cloud, "best", 3), coverage=Fraction(94, 100))
+
+    assert [one.site for one in ranked({"worse": known, "best": vague}, DEFAULT_POLICY)] == ["worse"]
+
+
+@pytest.mark.parametrize(
+    ("period", "begin", "end"),
+    [("month", (2026, 5), (2026, 6)), ("quarter", (2026, 4), (2026, 7)), ("half-year", (2026, 1), (2026, 7))],
+)
+def test_periods_begin_and_end_with_months_of_the_site(
+    period: str, begin: tuple[int, int], end: tuple[int, int]
+) -> None:
+    window = period_around(period, ms(2026, 5, 17), UTC_ZONE)
+
+    assert window == Window(ms(*begin), ms(*end))
+    assert period_name(window, UTC_ZONE) == period
+    assert period_before(period, window, UTC_ZONE).to_ms == window.from_ms
+
+
+def test_a_quarter_is_judged_where_the_pack_says_so(tmp_path: Path) -> None:
+    one = new_cloud(tmp_path)
+    ledger = one.ledger(ledger_text(EQUIPMENT, site="a"))
+    one.tell(months("a", 2, 0, 0), "a")
+    with writing(one.engine) as connection:
+        choose_pack(connection, "a", PackChoice(pack="service-upgrade"), WORD, (0, None))
+    store = FactStore(one.engine, eager=False)
+    store.settle(ledger, END_MS + FINAL_AFTER_MS)
+    early = assess(store, ledger, END_MS + FINAL_AFTER_MS - 1)
+    assess(store, ledger, END_MS + FINAL_AFTER_MS)
+    with reading(one.engine) as connection:
+        [judged] = assessments_of(connection, "a", RATE)
+
+    assert early == 0
+    assert (judged.period, judged.window) == ("quarter", Window(BEGIN_MS, END_MS))
+    assert judged.result.parts["up"] == 88 * DAY_MS
+    assert judged.result.verdict is FAIL
+    one.engine.dispose()
 
 
 def test_the_figures_that_contradict_each_other_are_packs(cloud: Cloud) -> None:
