@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -114,7 +115,7 @@ class CloudClient:
         if answer.is_success:
             return answer.content
         if answer.status_code == _TOO_MANY or answer.is_server_error:
-            raise Busy(answer.status_code, _retry_after_s(answer))
+            raise Busy(answer.status_code, _retry_after_s(answer, self._clock.server_now_ms()))
         said = f"the cloud answered {answer.status_code}: {answer.text[:200]}"
         raise NotTaken(said) if body and answer.status_code in _OF_THE_BODY else Refused(said)
 
@@ -219,6 +220,13 @@ def _receipt(content: bytes) -> Receipt:
         raise LinkDown(f"the answer is no Receipt: {error}") from error
 
 
-def _retry_after_s(answer: httpx.Response) -> float:
+def _retry_after_s(answer: httpx.Response, now_ms: int) -> float:
+    """Seconds to wait, asked for as such or as an HTTP date (RFC 9110, 10.2.3); 0 when nothing readable is said."""
     text = answer.headers.get("Retry-After", "")
-    return min(float(text), RETRY_AFTER_S_MAX) if text.isdecimal() else 0.0
+    if text.isdecimal():
+        return min(float(text), RETRY_AFTER_S_MAX)
+    try:
+        until_ms = parsedate_to_datetime(text).timestamp() * 1000
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max((until_ms - now_ms) / 1000, 0.0), RETRY_AFTER_S_MAX)

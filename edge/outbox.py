@@ -69,6 +69,7 @@ class _Range:
     epoch: bytes
     first: int
     last: int
+    anyway: bool = False  # also those that the cloud has confirmed
 
 
 @dataclass(slots=True)
@@ -93,6 +94,7 @@ class Outbox:
         self._retries: dict[FrameName, int] = {}
         self._quarantine: set[FrameName] = set()  # not sent again until the next connect
         self._under_way: set[FrameName] = set()  # taken, and neither settled nor given back
+        self._settled: set[FrameName] | None = None  # since a Receipt was asked for: it may have been made before
         self.partly_planned = False  # whether the cloud lacks more than it could list: ask again when this is sent
         self.changed = asyncio.Event()
         self.alarms = Alarms()
@@ -125,13 +127,21 @@ class Outbox:
         self._retries.clear()
         self._quarantine.clear()
         self._under_way.clear()
+        self._settled = None
         self.compare(receipt)
+
+    def expect_receipt(self) -> None:
+        """A Receipt is asked for while requests are under way: what is settled meanwhile counts beside it."""
+        self._settled = set()
 
     def compare(self, receipt: Receipt) -> None:
         """As `connect`, within a session: what is in quarantine or under way is not sent again."""
         receipts = self._journal.receipts
         first_answer = not receipts.told
         receipts.replace(receipt.log_id, receipt.lanes)
+        for lane, epoch, seq in self._settled or ():
+            receipts.add(lane, epoch, seq, seq)
+        self._settled = None
         self._plan.clear()
         self._planned_to.clear()
         listed_to = _listed_to(receipt.lanes)
@@ -178,8 +188,12 @@ class Outbox:
         while self._plan and len(names) < frames_max:
             part = self._plan[0]
             last = min(part.last, part.first + frames_max - len(names) - 1)
-            found = (FrameName(part.lane, part.epoch, seq) for seq in range(part.first, last + 1))
-            names += [name for name in found if name not in elsewhere]
+            known = self._journal.receipts.of(part.lane, part.epoch)  # planned twice when a comparison came between
+            for seq in range(part.first, last + 1):
+                name = FrameName(part.lane, part.epoch, seq)
+                if name not in elsewhere and (part.anyway or seq not in known):
+                    elsewhere.add(name)
+                    names.append(name)
             part.first = last + 1
             if part.first > part.last:
                 self._plan.popleft()
@@ -217,10 +231,11 @@ class Outbox:
         self._under_way.difference_update(names)
         for name in reversed(names):
             first = self._plan[0] if self._plan else None
-            if first is not None and (first.lane, first.epoch, first.first) == (name.lane, name.epoch, name.seq + 1):
+            here = _Range(name.lane, name.epoch, name.seq, name.seq, anyway=True)
+            if first is not None and first.anyway and (first.lane, first.epoch, first.first - 1) == name:
                 first.first = name.seq
             else:
-                self._plan.appendleft(_Range(name.lane, name.epoch, name.seq, name.seq))
+                self._plan.appendleft(here)
         self.changed.set()
 
     def refuse(self, name: FrameName, reason: str) -> None:
@@ -254,7 +269,7 @@ class Outbox:
         highest = self._journal.receipts.of(lane, journal.epoch).highest
         if first_answer and journal.epoch == epoch and highest >= first:
             if journal.next_seq > first:
-                self._plan.append(_Range(lane, epoch, first, min(highest, journal.next_seq - 1)))
+                self._plan.append(_Range(lane, epoch, first, min(highest, journal.next_seq - 1), anyway=True))
         elif highest < journal.next_seq:
             return
         self._alarm(f"the cloud is ahead of the {lane} journal: a new epoch begins")
@@ -264,6 +279,8 @@ class Outbox:
         lane, epoch, seq = name
         if result.status.is_final:
             self._journal.receipts.add(lane, epoch, seq, seq)
+            if self._settled is not None:
+                self._settled.add(name)
         if result.status is Status.FORK:
             self.alarms.forks += 1
             self._alarm(f"fork: the cloud holds another {name}")

@@ -141,7 +141,7 @@ class Uplink:
         while True:
             while not self._outbox.backlog_waits or self._backlog_requests >= self._allowed():
                 if self._outbox.partly_planned and not self._outbox.backlog_waits and not self._backlog_requests:
-                    self._outbox.compare(await self._client.receipt())
+                    await self._compare_now()
                     continue
                 await self._changed()
             names = self._outbox.next_backlog(REQUEST_FRAMES_MAX)
@@ -202,7 +202,11 @@ class Uplink:
         """Ask now and then what the cloud holds: it may have been restored from a backup."""
         while True:
             await asyncio.sleep(RECEIPT_INTERVAL_S)
-            self._outbox.compare(await self._client.receipt())
+            await self._compare_now()
+
+    async def _compare_now(self) -> None:
+        self._outbox.expect_receipt()
+        self._outbox.compare(await self._client.receipt())
 
     def _allowed(self) -> int:
         """How many backlog requests may be under way now."""

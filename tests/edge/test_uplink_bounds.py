@@ -7,12 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 
+import httpx
 import pytest
 
 from devices.reading import Lane
 from edge.bandwidth import Bandwidth
 from edge.clock import Clock
-from edge.cloud_client import CloudClient
+from edge.cloud_client import RETRY_AFTER_S_MAX, CloudClient, _retry_after_s
 from edge.uplink import DEPTH_MAX, Uplink
 from simulators.faults import FaultProxy, fault_proxy
 from simulators.wires import Protocol
@@ -54,14 +55,15 @@ async def test_exactly_what_the_cloud_lacks_is_sent_also_when_it_lacks_more_than
 
 async def test_a_comparison_in_the_middle_of_a_backlog_sends_nothing_twice(tmp_path: Path, cloud: SmallCloud) -> None:
     edge = filled(tmp_path, 200)
-    cloud.delay_s = 0.05
+    cloud.delay_s = 0.3
     async with edge.sending(cloud.url) as uplink:
-        uplink._backlog_bytes = 2_000
+        uplink._backlog_bytes = 8_000  # a dozen frames a request, four requests under way
         await cloud.until(lambda: len(cloud.stored) >= 20)
-        uplink._outbox.compare(await uplink._client.receipt())
-        await cloud.until(lambda: len(cloud.stored) == 200)
+        await uplink._compare_now()
+        async with asyncio.timeout(PATIENCE_S):
+            await uplink.drained(backlog=True)
 
-    assert cloud.arrivals == 200
+    assert cloud.arrivals == len(cloud.stored) == 200
     edge.journal.close()
 
 
@@ -75,7 +77,7 @@ async def test_a_request_that_one_frame_spoils_is_taken_apart_and_only_that_fram
         await cloud.until(lambda: seqs(cloud.stored) == rest)
         await until(lambda: "37" in uplink.alarms, "the alarm")
         before = cloud.requests
-        uplink._outbox.compare(await uplink._client.receipt())
+        await uplink._compare_now()
         assert uplink._outbox.next_backlog(10) == []
         assert cloud.requests == before + 1
     cloud.poison = set()
@@ -202,3 +204,16 @@ async def test_gateways_that_start_together_do_not_all_connect_at_once(tmp_path:
     assert cloud.arrivals == 3 * count
     for edge in edges:
         edge.journal.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("7", 7.0), ("Mon, 01 Mar 2027 00:00:09 GMT", 9.0), ("Sun, 28 Feb 2027 00:00:00 GMT", 0.0),
+        ("99999999", RETRY_AFTER_S_MAX), ("soon", 0.0), ("", 0.0),
+    ],
+)  # fmt: skip
+def test_how_long_the_cloud_asks_to_wait_is_read_in_both_forms_and_has_a_bound(said: str, seconds: float) -> None:
+    answer = httpx.Response(503, headers={"Retry-After": said})
+
+    assert _retry_after_s(answer, 1_803_859_200_000) == seconds
