@@ -50,7 +50,7 @@ async def test_silences_that_came_before_their_gateway_was_known_are_not_told_ei
 
 
 async def test_what_is_still_silent_after_its_gateway_is_back_is_told_alone(tmp_path: Path) -> None:
-    parents = {"a": "gw-1", "b": "gw-1"}
+    parents = {"a": "gw-1", "b": "gw-1", "never-silent": "gw-1"}
     with at_the_desk(tmp_path / "facts.sqlite", parents=parents) as world:
         await world.raised("gw-1", rule="gateway-silent")
         await world.raised("a", "b", rule="device-silent")
