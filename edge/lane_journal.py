@@ -5,6 +5,7 @@ vanish in a power cut and takes nothing else with it. All methods block; callers
 """
 
 import secrets
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ class LaneJournal:
         self._next_seq = 1
         self._last_hash = NO_HASH
         self._ended: PreviousEpoch | None = None  # a new epoch is wanted, which names this one
+        self.turning = threading.RLock()  # held while an epoch begins, and by who seals beside the lane's own thread
         self._newest = (b"", 0, NO_HASH)  # of the frames on disk that were not made in memory: epoch, seq, hash
         self._reserve = min(LOSS_ROOM_BYTES, segments.segment_bytes // 4) if lane is Lane.EVENTS else 0
         self.ram = RamBuffer(lane)
@@ -199,9 +201,16 @@ class LaneJournal:
 
     def prepare(self) -> None:
         """Before a frame is sealed: begin the epoch that is wanted, if one is. Raises StorageUnavailable."""
-        if self._ended is None:
-            return
+        if self._ended is not None:
+            with self.turning:
+                self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
         ended = self._ended
+        if ended is None:
+            return
+        if ended.epoch == self.epoch:  # a loss record may have come since it was wanted
+            ended = PreviousEpoch(self.epoch, self._next_seq - 1, self._last_hash)
         previous = ended if ended.epoch and ended.last_seq else self._identity.previous
         name = secrets.token_bytes(EPOCH_BYTES)
         identity = _LaneIdentity(IDENTITY_FORMAT, self._gateway, self._lane, name.hex(), previous)

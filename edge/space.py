@@ -172,10 +172,11 @@ class JournalSpace:
         if not losses:
             return
         events = self._lanes[Lane.EVENTS]
-        frame = self._sealed(events, losses)
-        if events.grows_by(len(frame.data), loss=True):  # too much for the room that is kept: names can be left out
-            frame = self._sealed(events, [_without_series(loss) for loss in losses])
-        events.append(frame, loss=True)
+        with events.turning:
+            frame = self._sealed(events, losses)
+            if events.grows_by(len(frame.data), loss=True):  # too much for the room that is kept: without names
+                frame = self._sealed(events, [_without_series(loss) for loss in losses])
+            events.append(frame, loss=True)
         self._said.append(frame)
         self._losses.carried(losses, frame.header)
         self._losses.forget_old(lambda epoch, seq: not self._receipts.missing(Lane.EVENTS, epoch, seq, seq))

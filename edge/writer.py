@@ -67,7 +67,8 @@ class LaneWriter:
             frame = seal_next(journal, self._sealer, content, span)
             started = time.perf_counter()
             with self._space.room_for(journal, len(frame.data)):
-                if (frame.header.epoch, frame.header.seq) != (journal.epoch, journal.next_seq):
+                next_one = (journal.epoch, journal.next_seq, journal.last_hash)
+                if (frame.header.epoch, frame.header.seq, frame.header.previous_hash) != next_one:
                     continue  # a loss record came between: seal it again behind that
                 journal.append(frame)
             self._counters.fsync_ms_last = (time.perf_counter() - started) * 1000

@@ -2,17 +2,23 @@
 
 import itertools
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from devices.frame import decode_frame
+from devices.columns import Numbers
+from devices.frame import Content, PreviousEpoch, decode_frame
 from devices.reading import Lane
 from devices.records import Loss, LossReason
+from edge.clock import Moment
 from edge.lane_journal import LaneJournal
+from edge.sealer import Span
 from edge.status import LocalAlertsStatus, Status, status_of
 from tests.edge.broken_disk import BrokenDisk, PowerCut
-from tests.edge.journal_world import SEGMENT_BYTES, SmallLog, World, fill
+from tests.edge.journal_world import SEGMENT_BYTES, SERIES, SmallLog, World, fill
 
 BYTES_MAX = 16 * SEGMENT_BYTES
 
@@ -318,6 +324,35 @@ def test_an_import_loses_nothing_and_waits(tmp_path: Path) -> None:
     assert "none of which may be deleted" in world.counters[Lane.TELEMETRY].problem
     assert world.journal.accounts.losses.entries() == []
     assert {one.header.seq for one in world.held(Lane.TELEMETRY)} >= set(range(1, 50))
+
+
+def test_both_lanes_seal_at_once_and_begin_epochs_while_loss_records_come_between(tmp_path: Path) -> None:
+    world = World(tmp_path, bytes_max=BYTES_MAX)
+    events, telemetry = world.journal.lane(Lane.EVENTS), world.journal.lane(Lane.TELEMETRY)
+    moment = Moment(1, 1, b"runrunru", trusted=True, uncertainty_ms=0)
+    noise = np.random.default_rng(5).normal(size=60).tolist()
+    numbers = Numbers.of([0] * 60, [1] * 60, noise, [0] * 60)
+
+    def seal(lane: Lane) -> None:
+        for number in range(150 if lane is Lane.EVENTS else 400):
+            if lane is Lane.EVENTS and number % 7 == 0:
+                events.want_epoch()
+            content = Content((SERIES,), numbers) if lane is Lane.TELEMETRY else Content()
+            world.writers[lane].write(content, Span(number, number + 1, moment, keyframe=False))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(seal, Lane))
+
+    headers = [(one.header, one.hash) for one in world.held(Lane.EVENTS)]
+    assert world.counters[Lane.EVENTS].problem == world.counters[Lane.TELEMETRY].problem == ""
+    assert len(headers) == 150 + len(world.journal.space.said())
+    for (before, digest), (after, _) in pairwise(headers):
+        if after.epoch == before.epoch:
+            assert (after.seq, after.previous_hash) == (before.seq + 1, digest)
+        else:
+            assert after.seq == 1
+            assert after.previous_epoch == PreviousEpoch(before.epoch, before.seq, digest)
+    assert telemetry.ranges()[0][1] > 1
 
 
 def test_the_status_tells_what_the_cloud_lacks_and_warns_before_anything_is_deleted(tmp_path: Path) -> None:
