@@ -10,7 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from cloud.facts.database import reading, writing
+from cloud.facts.days import day_of
 from cloud.facts.inputs import enter
+from cloud.facts.result_marks import mark_results
 from cloud.facts.store import FactStore
 from cloud.facts.tables_results import results
 from cloud.indicators.definition import FINAL_AFTER_MS, Verdict, Window
@@ -98,9 +100,15 @@ def test_nothing_is_written_where_nothing_new_is_said(cloud: Cloud) -> None:
     frames = three_days()
     cloud.tell([frames[1]])  # once more
     again = issue_all(cloud, day(13, 2))
+    ledger = cloud.facts.ledger(SITE)
+    assert ledger is not None
+    with writing(cloud.engine) as connection:
+        mark_results(connection, SITE, [day_of(day(number), ledger.site.time_zone) for number in (10, 11, 12)])
+    looked = issue(cloud.facts, ledger, day(13, 3))
 
     assert first > 0
     assert again == 0
+    assert (looked.days, looked.rows) == (3, 0)
 
 
 def test_late_data_make_a_revision_and_the_old_value_stays(cloud: Cloud) -> None:
