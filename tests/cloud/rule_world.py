@@ -19,6 +19,7 @@ from tests.cloud.live_world import SITE, World
 
 Values = Mapping[str, float]
 ALWAYS = ((0, 24 * 60),)
+ONLINE: Values = {"connection": 1, "mode": 0, "estop": 0, "error_level": 0}
 
 
 class RuleWorld(World):
@@ -101,3 +102,11 @@ def rule_world(
         yield world
     finally:
         world.close()
+
+
+def calm(world: RuleWorld, right: Values) -> Values:
+    """Every state point at a value at which nothing is wrong."""
+    zeros: Values = dict.fromkeys(world.profile.state_points, 0.0)
+    fine = {"mode": 2.0, "fuel": 50.0, "battery_voltage": 24.0} if world.profile.id == "comap-il4" else {}
+    robot = ONLINE if world.profile.kind == "robot" else {}
+    return {**zeros, **fine, **robot, **right}
