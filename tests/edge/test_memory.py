@@ -120,7 +120,10 @@ async def test_while_the_disk_takes_nothing_frames_reach_the_cloud_from_memory(
     journal = Journal.open(tmp_path / "journal", "gw-1", KEY, clock, table, disk=disk)
     async with small_cloud(KEY.public_key(), lambda: clock.now().utc_ms) as cloud:
         client = CloudClient(cloud.url, "gw-1", KEY, clock)
-        tasks = [asyncio.create_task(one) for one in (journal.run(), Uplink(journal, client, clock, Random(1)).run())]
+        tasks = [
+            asyncio.create_task(one)
+            for one in (journal.run(), Uplink(journal, client, clock, Random(1), spread_s=0.0).run())
+        ]
         now = clock.now()
         journal.put(Kept(Columns(Numbers.of([pump], [now.utc_ms], [7.0], [0])), None, urgent=True), now)
         await cloud.until(lambda: 7.0 in [v for one in cloud.frames(Lane.EVENTS) for v in one.content.numbers.value])

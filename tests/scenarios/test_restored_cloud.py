@@ -29,7 +29,7 @@ async def delivering(world: World, data_dir: Path) -> AsyncIterator[None]:
     """The whole cloud, and the gateway's uplink to it; both end when everything that was sealed is delivered."""
     async with the_cloud(data_dir) as address:
         client = CloudClient(address, "gw-1", KEY, world.clock, None)
-        uplink = Uplink(world.journal, client, world.clock, Random(1))
+        uplink = Uplink(world.journal, client, world.clock, Random(1), spread_s=0.0)
         sending = asyncio.create_task(uplink.run(), name="uplink")
         try:
             yield
