@@ -1,6 +1,8 @@
 """Every indicator that is computed: its definition, and how it is found. Tables of other parts are merged here."""
 
 from cloud.facts.ledger_equipment import PATROL_ROBOT
+from dataclasses import replace
+
 from cloud.indicators.alarms import ALARMS, ALARMS_DEFINITIONS
 from cloud.indicators.asking import Asked, Computation, once
 from cloud.indicators.breakdowns import BREAKDOWNS
@@ -43,8 +45,9 @@ def _data_parts(asked: Asked) -> dict[str, int]:
 
 
 def _data_made(definition: Definition, parts: Parts) -> IndicatorResult:
-    """Known / (known + unknown): how much is known is itself known."""
-    return share(definition, yes=parts["known"], no=parts["unknown"], unknown=0)
+    """Known / (known + unknown); its own coverage is the same."""
+    result = share(definition, yes=parts["known"], no=parts["unknown"], unknown=0)
+    return replace(result, coverage=result.value)
 
 
 _POOLED = (

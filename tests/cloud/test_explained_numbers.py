@@ -255,6 +255,13 @@ def test_the_ledger_is_covered_by_what_was_heard(cloud: Cloud, ledger: Ledger) -
     assert (found.numerator, found.denominator) == (4, 6)  # not pump-2, not p-3; c3 is closed
 
 
+def test_data_coverage_pools_the_known_time_of_all_things(cloud: Cloud, ledger: Ledger) -> None:
+    found = compute_indicator(cloud.facts, ledger, "data.coverage", DAY, NOW_MS)
+
+    assert found.value == Fraction(2 * 24 + 2 * 24, 3 * 24 + 3 * 24)  # two of three machines, two of three spaces
+    assert (found.low, found.high, found.coverage) == (found.value,) * 3
+
+
 def test_verdicts_fall_on_the_unfavourable_bound(cloud: Cloud, ledger: Ledger) -> None:
     found = compute_indicator(cloud.facts, ledger, "equipment.intact_rate", DAY, NOW_MS)
 
