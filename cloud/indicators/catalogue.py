@@ -1,8 +1,8 @@
 """Every indicator that is computed: its definition, and how it is found. Tables of other parts are merged here."""
 
-from cloud.facts.ledger_equipment import PATROL_ROBOT
 from dataclasses import replace
 
+from cloud.facts.ledger_equipment import PATROL_ROBOT
 from cloud.indicators.alarms import ALARMS, ALARMS_DEFINITIONS
 from cloud.indicators.asking import Asked, Computation, once
 from cloud.indicators.breakdowns import BREAKDOWNS
