@@ -17,6 +17,7 @@ from cloud.api.asking import answer, listing
 from cloud.api.problems import Problem, unusable
 from cloud.facts.desk import Desk, UnknownThing, Wish
 from cloud.facts.inputs import Input, InputRefused, InputVersionMismatch
+from cloud.sheets import csv_of, text_of_csv, text_of_workbook, workbook_of
 from devices.errors import ConfigurationError
 from devices.instants import format_instant, parse_instant
 
@@ -25,6 +26,8 @@ XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": schema.ProblemBody} for status in (404, 412, 422)}
 _T = TypeVar("_T")
 IfMatch = Annotated[str | None, Header()]
+Reason = Annotated[str, Query(min_length=1, max_length=2_000)]
+Actor = Annotated[str | None, Query(max_length=100)]
 
 
 class InputBody(BaseModel):
@@ -108,6 +111,14 @@ def ledger_routes(desk: Desk, now: Callable[[], int]) -> APIRouter:
     text = {"description": "YAML", "content": {"application/yaml": {"schema": {"type": "string"}}}}
     add("/ledger", routes.ledger, response_model=None, responses={200: text})
     add("/ledger", routes.replace, methods=["PUT"], response_model=None, responses={200: {"model": LedgerVersions}})
+    book = {"description": "The whole ledger", "content": {XLSX: {"schema": {"type": "string", "format": "binary"}}}}
+    add("/ledger/workbook", routes.workbook, response_model=None, responses={200: book})
+    changed: dict[int | str, dict[str, Any]] = {200: {"model": LedgerVersions}}
+    add("/ledger/workbook", routes.replace_by_workbook, methods=["PUT"], response_model=None, responses=changed)
+    sheet = {"description": "One section", "content": {"text/csv": {"schema": {"type": "string"}}}}
+    add("/ledger/sheets/{section}", routes.sheet, response_model=None, responses={200: sheet})
+    one = "/ledger/sheets/{section}"
+    add(one, routes.replace_section, methods=["PUT"], response_model=None, responses=changed)
     add("/ledger/versions", routes.versions, response_model=None, responses={200: {"model": LedgerVersions}})
     add("/ledger/not-monitored", routes.not_monitored, response_model=None)
     return router
@@ -170,6 +181,51 @@ class _LedgerRoutes:
         await _asked(act)
         return await self.versions(site)
 
+    async def workbook(self, site: str) -> Response:
+        """The newest ledger as XLSX, a sheet for each section."""
+        data = await _asked(lambda: workbook_of(self._desk.ledger(site)))
+        headers = {"Content-Disposition": f'attachment; filename="{site}.xlsx"'}
+        return Response(data, headers=headers, media_type=XLSX)
+
+    async def sheet(self, site: str, section: str) -> Response:
+        """One section of the newest ledger as CSV."""
+        text = await _asked(lambda: csv_of(self._desk.ledger(site), section))
+        return Response(text.encode("utf-8-sig"), media_type="text/csv; charset=utf-8")
+
+    async def replace_by_workbook(
+        self, request: Request, *, site: str, reason: Reason, actor: Actor = None, valid_from: date | None = None
+    ) -> Response:
+        """Enter a ledger as a workbook (the body). Mistakes name sheet, row and column."""
+        data = await request.body()
+        said = (reason, actor, valid_from)
+        return await self._replaced(request, site, said, lambda: text_of_workbook(data, "workbook"))
+
+    async def replace_section(
+        self, request: Request, *, site: str, section: str, reason: Reason, actor: Actor = None,
+        valid_from: date | None = None,
+    ) -> Response:  # fmt: skip
+        """Enter one section as CSV (the body) in place of that of the newest ledger."""
+        data = await request.body()
+
+        def text() -> str:
+            return text_of_csv(_text(data), f"{section}.csv", section, self._desk.ledger(site))
+
+        return await self._replaced(request, site, (reason, actor, valid_from), text)
+
+    async def _replaced(
+        self, request: Request, site: str, said: tuple[str, str | None, date | None], text: Callable[[], str]
+    ) -> Response:
+        reason, named, valid_from = said
+        actor = actor_of(request, named)
+
+        def act() -> object:
+            return self._desk.import_ledger(
+                site, text(), actor=actor, reason=reason, now_ms=self._now(), valid_from=valid_from
+            )
+
+        await _asked(act)
+        return await self.versions(site)
+
     async def versions(self, site: str) -> Response:
         """Who entered which version of the ledger when and why."""
         found = await _asked(self._desk.ledger_history, site)
@@ -209,6 +265,13 @@ async def _asked(act: Callable[..., _T], *arguments: object) -> _T:
             {"pointer": "/body/document", "detail": str(problem), "code": "mistake"} for problem in error.problems
         ]
         raise Problem(422, "mistake", "The document has mistakes.", errors=problems) from error
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise unusable("/body", "is not UTF-8 text", "bad_text") from error
 
 
 def _time(pointer: str, text: str) -> int:

@@ -15,6 +15,7 @@ from cloud.facts.database import reading
 from cloud.facts.desk import Desk
 from cloud.facts.result_marks import marked_days
 from cloud.indicators.registry import compute_indicator
+from cloud.sheets import text_of_workbook
 from devices.instants import format_instant
 from tests.cloud.serving import serving
 from tests.cloud.told import SITE, Cloud, Entry, Told, inventory, ledger_text, new_cloud
@@ -195,6 +196,21 @@ async def test_a_ledger_that_is_entered_for_a_day_leaves_the_days_before_alone(w
     assert (await world.client.get("/ledger")).text == text
     assert (await world.client.get("/ledger", params={"version": 1})).text == LEDGER
     assert (await world.client.get("/ledger", params={"version": 9})).status_code == 404
+
+
+async def test_a_ledger_goes_out_as_a_workbook_and_comes_in_as_sheets(world: World) -> None:
+    params = {"actor": "li", "reason": "codes", "valid_from": "2024-10-05"}
+    sheet = (await world.client.get("/ledger/sheets/equipment")).content
+    changed = await world.client.put("/ledger/sheets/equipment", content=sheet.replace(b"P-1", b"P-9"), params=params)
+    book = (await world.client.get("/ledger/workbook")).content
+    again = await world.client.put("/ledger/workbook", content=book, params=params | {"reason": "the same"})
+    wrong = await world.client.put("/ledger/sheets/equipment", content=sheet.replace(b"A,", b"X,"), params=params)
+
+    assert [one["reason"] for one in changed.json()["items"]] == ["", "codes"]
+    assert text_of_workbook(book, "b").count("P-9") == 1
+    assert again.status_code == 200
+    assert wrong.status_code == 422
+    assert "equipment, F2: criticality" in wrong.json()["errors"][0]["detail"]
 
 
 async def test_a_ledger_with_mistakes_or_of_another_site_is_refused(world: World) -> None:
