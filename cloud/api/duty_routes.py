@@ -24,6 +24,7 @@ from cloud.facts.inputs import Input, InputRefused, InputVersionMismatch
 from cloud.facts.store import FactStore
 from devices.instants import format_instant
 
+LATEST_MS = 7_258_118_400_000  # 2200-01-01, for which every zone has an answer
 PersonId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 _PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": schema.ProblemBody} for status in (404, 412, 422, 428)}
 
@@ -83,6 +84,8 @@ class _DutyRoutes:
     async def on_duty(self, site: str, at: Annotated[str | None, Query(max_length=40)] = None) -> Response:
         """Who is told of an alert now, or at a moment."""
         at_ms = instant("at", at) if at is not None else self._now()
+        if not 0 <= at_ms < LATEST_MS:
+            raise unusable("/query/at", "a moment lies between 1970 and 2200", "bad_time")
         roster = await asyncio.to_thread(self._roster, site)
         levels = range(1, LEVELS + 1)
         body = {

@@ -49,6 +49,7 @@ from devices.words import best_language
 
 WINDOW_MS = 7 * 86_400_000  # of the indicator before and after
 EXPORT_MAX = 10_000
+LATEST_MS = 7_258_118_400_000  # 2200-01-01: a date that every zone and every spreadsheet can show
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": schema.ProblemBody} for status in (404, 409, 412, 413, 422, 428)
@@ -342,6 +343,9 @@ def _instant_or_none(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return parse_instant(text)
+        time_ms = parse_instant(text)
     except (ValueError, OverflowError) as error:
         raise unusable(f"/body/{name}", str(error), "bad_time") from error
+    if not 0 <= time_ms < LATEST_MS:
+        raise unusable(f"/body/{name}", "a date lies between 1970 and 2200", "bad_time")
+    return time_ms
