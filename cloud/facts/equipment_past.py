@@ -11,12 +11,7 @@ from cloud.facts.equipment_inputs import Entered
 from cloud.facts.equipment_policy import Policies
 from cloud.facts.equipment_roster import Member, groups_of
 from cloud.facts.equipment_states import (
-    BY_HAND,
-    DOWN,
-    EXCLUDED,
-    NOT_KNOWN,
     OFF_DUTY,
-    UP,
     Circumstances,
     Worked,
     counted,
@@ -51,23 +46,6 @@ class EquipmentTimeline:
         """The part within [from_ms, to_ms)."""
         states, counts = self.states.clipped(from_ms, to_ms), self.counts.clipped(from_ms, to_ms)
         return EquipmentTimeline(self.equipment, states, counts, self.stops, self.device)
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Time by what it counts as, in ms. `excluded_ms` is that of calendars, maintenance and drills."""
-
-    up_ms: int = 0
-    down_ms: int = 0
-    unknown_ms: int = 0
-    excluded_ms: int = 0
-    by_hand_ms: int = 0
-
-    @classmethod
-    def of(cls, counts: Timeline) -> "Tally":
-        """Of what states count as."""
-        lengths, codes = counts.ends - counts.starts if len(counts.starts) else counts.starts, counts.codes
-        return cls(*(int(lengths[codes == code].sum()) for code in (UP, DOWN, NOT_KNOWN, EXCLUDED, BY_HAND)))
 
 
 @dataclass(frozen=True, slots=True)
