@@ -10,6 +10,7 @@ import shutil
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -61,6 +62,21 @@ class _Chunk(msgspec.Struct, frozen=True, array_like=True):
 _Row = tuple[int, int, int, int, int, int]
 
 
+@dataclass(slots=True)
+class _Part:
+    """A chunk that is not full yet."""
+
+    to: int
+    count: int = 0
+    rows: dict[tuple[str, bytes, Origin], list[_Row]] = field(default_factory=dict)
+    strangers: list[int] = field(default_factory=list)
+
+    def take(self, entry: LogEntry) -> None:
+        self.to = entry.position
+        self.count += 1
+        _look(entry, self.rows, self.strangers)
+
+
 class Checkpoint:
     """The chunks of one log. `open` reads them, `step` adds one."""
 
@@ -69,6 +85,7 @@ class Checkpoint:
         self._log = log
         self._now_ms = now_ms
         self._positions = dict.fromkeys(Lane, FIRST_POSITION)
+        self._parts: dict[Lane, _Part] = {}
         self.frames_read = 0  # from the log itself, at the start
 
     def identities(self) -> Identities:
@@ -100,28 +117,25 @@ class Checkpoint:
         return any(added)
 
     def _step(self, lane: Lane) -> bool:
-        after, entries = self._positions[lane], list[LogEntry]()
+        after = self._positions[lane]
+        part = self._parts.setdefault(lane, _Part(after))  # what was read is not read again at the next step
         old_ms = self._now_ms() - AGE_MS_MIN
-        rows: dict[tuple[str, bytes, Origin], list[_Row]] = {}
-        strangers: list[int] = []
-        count, to = 0, after
-        while count < CHUNK_FRAMES and (entries := self._log.read(lane, to, READ_FRAMES)):
+        while part.count < CHUNK_FRAMES and (entries := self._log.read(lane, part.to, READ_FRAMES)):
             for entry in entries:
                 if entry.received_ms > old_ms:
                     return False
-                _look(entry, rows, strangers)
-                to = entry.position
-            count += len(entries)
-        if count < CHUNK_FRAMES:
+                part.take(entry)
+        if part.count < CHUNK_FRAMES:
             return False
-        groups = tuple(_group(*name, of_group) for name, of_group in rows.items())
-        chunk = _Chunk(CHUNK_FORMAT, self._log.log_id, lane, after, to, groups, tuple(strangers))
+        groups = tuple(_group(*name, of_group) for name, of_group in part.rows.items())
+        chunk = _Chunk(CHUNK_FORMAT, self._log.log_id, lane, after, part.to, groups, tuple(part.strangers))
         segments = Segments.open(self._folder, CHUNK_SEGMENT_BYTES)
         try:
             segments.append(msgspec.msgpack.encode(chunk))
         finally:
             segments.close()
-        self._positions[lane] = to
+        self._positions[lane] = part.to
+        del self._parts[lane]
         return True
 
     def _restore(self, found: Identities) -> None:

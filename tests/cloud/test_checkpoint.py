@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,29 @@ async def test_chunks_go_on_where_the_last_start_left_them(logged: Logged) -> No
         Identities.of_log(logged.log).states(name) for name in ("gw-1", "gw-2")
     ]
     assert start.frames_read < 2 * CHUNK
+
+
+async def test_an_entry_is_read_once_however_often_a_step_finds_too_few(
+    logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = logged.checkpoint()
+    of.identities()
+    read = 0
+    look = checkpoint._look
+
+    def counting(*arguments: Any) -> None:
+        nonlocal read
+        read += 1
+        look(*arguments)
+
+    monkeypatch.setattr(checkpoint, "_look", counting)
+    for at in range(0, len(logged.frames), 20):
+        await logged.append(logged.frames[at : at + 20])
+        while of.step():
+            pass
+
+    assert read == len(logged.frames)
+    assert logged.checkpoint().identities().states("gw-1") == Identities.of_log(logged.log).states("gw-1")
 
 
 async def test_young_entries_wait(logged: Logged) -> None:
