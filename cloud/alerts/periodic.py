@@ -26,7 +26,7 @@ from cloud.indicators.definition import UnknownIndicator
 from cloud.indicators.registry import compute_indicator
 from cloud.ingest.integrity import IntegrityRecord
 from cloud.live import LiveState
-from devices.errors import StorageUnavailable
+from devices.errors import Permanent, StorageUnavailable
 from devices.rule_kinds import Change, Consecutive, EventRule, IndicatorLimit, Overdue, Periodic, Rank
 from devices.rules import Rule
 
@@ -118,7 +118,12 @@ class PeriodicRules:
             return
         question = await asyncio.to_thread(self._prepared, ledger, now_ms)
         for rule in due:  # one at a time: pages and frames go on in between
-            of_rule = await asyncio.to_thread(_found, rule, question)
+            try:
+                of_rule = await asyncio.to_thread(_found, rule, question)
+            except (Permanent, ValueError) as error:  # an input that this version cannot read: others are asked
+                _log.warning("rule cannot be asked", site=site, rule=rule.id, problem=str(error))
+                self._asked[site, rule.id] = _period(rule, ledger, now_ms)
+                continue
             for one in of_rule:
                 await self._take(rule, Key(site, rule.id, one.thing), one)
             await self._end_others(rule, site, {one.thing for one in of_rule}, now_ms)

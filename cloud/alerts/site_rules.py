@@ -15,6 +15,7 @@ from cloud.facts.desk import ALERT_RULES
 from cloud.facts.equipment_inputs import DRILL, entered_of
 from cloud.facts.inputs import EVERY_SITE, Input, enter, in_force, inputs_of, newest
 from cloud.facts.tables_inputs import inputs
+from devices.errors import ConfigurationError
 from devices.rules import Rule, SiteRules, known_rules, parse_site_rules, rules_of_site
 
 _NO_DRILLS: Mapping[str, Sequence[Span]] = {}
@@ -53,7 +54,7 @@ class RulesInForce:
             changed = {place for place, entry in found.items() if self._entries.get(place) != entry}
             for site, kind in sorted(changed):
                 if kind == DRILL:
-                    self._drills[site] = entered_of({DRILL: inputs_of(connection, site, DRILL)}).drills
+                    self._drills[site] = _drills(site, inputs_of(connection, site, DRILL))
                 else:
                     self._changes[site] = _merged(in_force(inputs_of(connection, site, ALERT_RULES)))
         self._entries = found
@@ -95,6 +96,14 @@ def _merged(entered: Sequence[Input]) -> SiteRules:
         overrides=tuple(override for one in found for override in one.overrides),
         rules=tuple(rule for one in found for rule in one.rules),
     )
+
+
+def _drills(site: str, entered: Sequence[Input]) -> Mapping[str, Sequence[Span]]:
+    try:
+        return entered_of({DRILL: entered}).drills
+    except (ConfigurationError, ValueError) as error:
+        _log.warning("drills of a site cannot be used", site=site, problem=str(error))
+        return _NO_DRILLS
 
 
 def _parsed(one: Input) -> SiteRules | None:

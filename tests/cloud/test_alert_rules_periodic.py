@@ -239,6 +239,16 @@ async def test_dates_that_have_passed_are_yellow_until_the_work_is_entered(tmp_p
     assert [one.condition for one in after if one is not None] == [Machine.CLEARED, Machine.CLEARED]
 
 
+async def test_a_rule_that_cannot_be_asked_leaves_the_others_alone(tmp_path: Path) -> None:
+    ledger = ledger_text(MACHINES.replace("criticality: A,", "criticality: A, maintenance_days: 30,"))
+    with world_of(tmp_path, "maintenance-overdue", "fault-repeated") as world:
+        world.cloud.ledger(ledger)
+        entered(world, "maintenance-window", '{"of a version": "to come"}', HOUR_MS)
+        await world.ask(BEGIN_MS + 400 * DAY_MS)
+
+        assert world.engine.open_alerts(SITE) == []
+
+
 def entered(world: PeriodicWorld, kind: str, document: str, lasts_ms: int | None) -> None:
     with writing(world.cloud.engine) as connection:
         enter(

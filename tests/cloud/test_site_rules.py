@@ -70,3 +70,17 @@ def test_a_drill_that_is_entered_marks_its_equipment_for_its_time(database: sa.E
     assert dict(before) == {}
     assert [view.is_drill("panel", at_ms) for at_ms in (1_999, 2_000, 8_999, 9_000)] == [False, True, True, False]
     assert not view.is_drill("pump", 5_000)
+
+
+def test_what_this_version_cannot_read_is_without_effect(database: sa.Engine) -> None:
+    in_force = RulesInForce(database)
+    with writing(database) as connection:
+        for kind in ("drill", ALERT_RULES):
+            enter(
+                connection, SITE, kind, "x", '{"of a version": "to come"}', actor="li", reason="r", recorded_ms=1_000,
+                valid_from_ms=2_000, valid_to_ms=9_000,
+            )  # fmt: skip
+    in_force.refresh()
+
+    assert dict(in_force.of(SITE)) == known_rules()
+    assert dict(in_force.drills(SITE)) == {}
