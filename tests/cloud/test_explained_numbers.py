@@ -11,12 +11,12 @@ from cloud.facts.database import writing
 from cloud.facts.inputs import enter
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledgers import import_ledger
-from cloud.indicators.catalogue import POOLED
+from cloud.indicators.catalogue import DEFINITIONS, POOLED
 from cloud.indicators.definition import UnknownGrouping, Verdict, Window
 from cloud.indicators.explain import explain
 from cloud.indicators.guidance import full_since, guidance
 from cloud.indicators.policy import POLICY_KIND
-from cloud.indicators.registry import compute_groups, compute_indicator
+from cloud.indicators.registry import compute_groups, compute_indicator, compute_site_indicators
 from tests.cloud.told import SENSOR, SITE, Cloud, Entry, Told, inventory, ledger_text, new_cloud
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -260,6 +260,21 @@ def test_data_coverage_pools_the_known_time_of_all_things(cloud: Cloud, ledger: 
 
     assert found.value == Fraction(2 * 24 + 2 * 24, 3 * 24 + 3 * 24)  # two of three machines, two of three spaces
     assert (found.low, found.high, found.coverage) == (found.value,) * 3
+
+
+@pytest.mark.parametrize("window", ["now", "24h", "today", "month", (NOW_MS + 1000, NOW_MS + 5000), (0, 1)])
+def test_every_indicator_answers_over_every_window_and_lies_between_its_bounds(
+    cloud: Cloud, ledger: Ledger, window: str | tuple[int, int]
+) -> None:
+    found = compute_site_indicators(cloud.facts, ledger, window, NOW_MS)
+    beyond = [
+        one.id
+        for one in found
+        if one.value is not None and not (one.low or 0) <= one.value <= (one.value if one.high is None else one.high)
+    ]
+
+    assert {one.id for one in found} == set(DEFINITIONS)
+    assert beyond == []
 
 
 def test_verdicts_fall_on_the_unfavourable_bound(cloud: Cloud, ledger: Ledger) -> None:
