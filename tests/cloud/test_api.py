@@ -195,6 +195,15 @@ async def test_a_time_without_a_zone_is_refused_with_its_pointer(site: Site, tex
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/query/from"]
 
 
+async def test_the_list_of_indicators_is_over_the_window_that_was_asked_for(site: Site) -> None:
+    span = {"from": "2026-05-01T00:00:00.000Z", "to": "2026-05-02T00:00:00.000Z"}
+    [found] = (await site.http.get(f"/api/v1/sites/{SITE}/indicators", params=span)).json()["items"]
+    half = await site.http.get(f"/api/v1/sites/{SITE}/indicators", params={"from": span["from"]})
+
+    assert found["window"] == span
+    assert [error["pointer"] for error in half.json()["errors"]] == ["/query/to"]
+
+
 async def test_an_indicator_carries_its_bounds_and_window(site: Site) -> None:
     path = f"/api/v1/sites/{SITE}/indicators/equipment.intact_rate"
     window = {"from": "2026-05-01T08:00:00.000Z", "to": "2026-05-02T08:00:00.000Z"}
