@@ -23,6 +23,7 @@ PARTS = {
     "edge": Part("edge.cli", "app", "The agent on a site's gateway: reads devices, keeps, sends."),
     "cloud": Part("cloud.cli", "app", "The aggregator: takes frames, computes indicators, serves the page."),
     "coverage": Part("cloud.cli_coverage", "app", "Where robots were, how often, and what they missed."),
+    "audit": Part("cloud.cli_audit", "app", "Evidence that can be taken away, and checked without us."),
     "explain": Part("cloud.cli_indicators", "explain", "Everything that a number is made of."),
     "profiles": Part("devices.cli", "app", "The products that are known, and the check of a new one."),
     "rules": Part("cloud.cli_rules", "app", "The alert rules, and what they would have said of the last days."),
@@ -62,6 +63,7 @@ def _load(name: str, part: Part) -> Any:
             "demo": "simulators",
             "coverage": "cloud",
             "explain": "cloud",
+            "audit": "cloud",
             "rules": "cloud",
         }.get(name, name)
         sys.exit(f"gatehouse {name} needs {missing}, which is not installed: pip install 'gatehouse[{extra}]'")

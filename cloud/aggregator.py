@@ -38,6 +38,7 @@ from cloud.api.numbers import SiteNumbers
 from cloud.api.pages import SitePages
 from cloud.api.services import Services
 from cloud.api.store_routes import store_routes
+from cloud.evidence.root_record import RootRecord
 from cloud.facts.database import open_database
 from cloud.facts.deriving import Deriver
 from cloud.facts.newest import newest
@@ -136,6 +137,11 @@ class Places:
         return self.root / "integrity.sqlite"
 
     @property
+    def audit_key(self) -> Path:
+        """What audit packages are signed with."""
+        return self.root / "audit.key"
+
+    @property
     def facts(self) -> Path:
         """Facts, inputs and records."""
         return self.root / "facts.sqlite"
@@ -207,6 +213,7 @@ class Aggregator:
         if influx is not None:
             self.writers.append(InfluxHistory(influx, places.influx_position, self.log.log_id))
         self.feeds = [self._feed(writer) for writer in self.writers]
+        self.roots = RootRecord(self.facts, self.log, self.keys, server_now_ms)
         store = FactStore(self.facts, eager=False)
         store.of_equipment.red_alerts = partial(red_spans, self.facts)
         self.deriver = Deriver(store, server_now_ms)
@@ -287,6 +294,7 @@ class Aggregator:
                 group.create_task(self.pages.run(), name="pages"),
                 group.create_task(self.dispatcher.run(), name="notifications"),
                 group.create_task(self.deriver.run(), name="deriver"),
+                group.create_task(self.roots.run(), name="daily roots"),
                 group.create_task(self.checkpoint.run(), name="checkpoint"),
                 group.create_task(self.recorder.run(), name="recorder"),
             ]

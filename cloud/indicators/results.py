@@ -100,7 +100,7 @@ def broken_entries(engine: sa.Engine, site: str) -> list[int]:
             key = (row.indicator, row.from_ms, row.to_ms)
             previous = of_window.get(key, START)
             sound = row.entry == expected and row.previous_entry == last and row.previous_revision == previous
-            if not sound or row.hash != _hash(row.body, row.revision, row.recorded_ms, previous, last):
+            if not sound or row.hash != entry_hash(row.body, row.revision, row.recorded_ms, previous, last):
                 wrong.append(row.entry)
             expected, last = row.entry + 1, row.hash
             of_window[key] = row.hash
@@ -117,7 +117,7 @@ def _row(
         mine &= (results.c.from_ms == one.window.from_ms) & (results.c.to_ms == one.window.to_ms)
         previous = connection.execute(sa.select(results.c.hash).where(mine)).scalar_one()
     body = text_of(one)
-    digest = _hash(body, revision, recorded_ms, previous, previous_entry)
+    digest = entry_hash(body, revision, recorded_ms, previous, previous_entry)
     row = {
         "site": site, "indicator": one.id, "from_ms": one.window.from_ms, "to_ms": one.window.to_ms,
         "revision": revision, "entry": entry, "recorded_ms": recorded_ms, "body": body,
@@ -126,7 +126,8 @@ def _row(
     return row, digest
 
 
-def _hash(body: str, revision: int, recorded_ms: int, previous_revision: bytes, previous_entry: bytes) -> bytes:
+def entry_hash(body: str, revision: int, recorded_ms: int, previous_revision: bytes, previous_entry: bytes) -> bytes:
+    """What chains a revision to the one before of its window and of its site."""
     text = f"{previous_entry.hex()}\n{previous_revision.hex()}\n{revision}\n{recorded_ms}\n{body}"
     return hashlib.sha256(text.encode()).digest()
 
