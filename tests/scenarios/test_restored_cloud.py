@@ -1,4 +1,4 @@
-"""Yesterday's backup of the cloud is put back: the gateway fills it again and says what it no longer holds."""
+"""accepted = delivered + lost, in the whole cloud: after a long outage, and after yesterday's backup was put back."""
 
 import asyncio
 import shutil
@@ -86,11 +86,31 @@ def read_on(world: World, frames: int) -> None:
             world.seal(Lane.EVENTS, 5)
 
 
-async def test_a_cloud_from_yesterdays_backup_has_every_frame_again_or_a_loss_record_of_it(tmp_path: Path) -> None:
-    data_dir, backup = tmp_path / "cloud", tmp_path / "backup"
+def registered(data_dir: Path) -> Path:
     keys = GatewayRegister(Places(data_dir).gateways)
     keys.add("gw-1", "test-site", KEY.public_key(), now_ms())
     keys.close()
+    return data_dir
+
+
+async def test_after_an_outage_longer_than_the_journal_the_cloud_has_every_frame_or_its_loss_record(
+    tmp_path: Path,
+) -> None:
+    data_dir = registered(tmp_path / "cloud")
+    world = World(tmp_path / "journal", bytes_max=12 * SEGMENT_BYTES)
+    read_on(world, 250)
+    async with delivering(world, data_dir):
+        read_on(world, 5)
+
+    delivered, gone = in_log(data_dir), lost(data_dir)
+    assert set(world.accepted) == delivered | gone
+    assert not delivered & gone
+    assert {lane for lane, _, _ in gone} == {Lane.TELEMETRY}
+    world.journal.close()
+
+
+async def test_a_cloud_from_yesterdays_backup_has_every_frame_again_or_a_loss_record_of_it(tmp_path: Path) -> None:
+    data_dir, backup = registered(tmp_path / "cloud"), tmp_path / "backup"
     world = World(tmp_path / "journal", bytes_max=12 * SEGMENT_BYTES)
     async with delivering(world, data_dir):
         read_on(world, 60)
