@@ -41,10 +41,8 @@ class FaultySite:
 
 
 @asynccontextmanager
-async def given_a_site(
-    folder: Path, seed: int, *, more: str = "", bandwidth_bytes_s: int | None = None
-) -> AsyncIterator[FaultySite]:
-    """Edge and cloud run as processes, values change, frames flow. `more` are further lines of site.yaml."""
+async def given_a_site(folder: Path, seed: int) -> AsyncIterator[FaultySite]:
+    """Edge and cloud run as processes, values change, frames flow."""
     print(f"seed {seed}")
     async with small_site(folder) as site:
         path = folder / "site.yaml"
@@ -56,7 +54,7 @@ async def given_a_site(
         bus = FaultProxy("127.0.0.1", bus_port, Protocol.MODBUS, seed + 1)
         async with fault_proxy(uplink), fault_proxy(bus):
             text = text.replace(f":{cloud_port}", f":{uplink.listen_port}")
-            path.write_text(text.replace(f"port: {bus_port}", f"port: {bus.listen_port}") + more)
+            path.write_text(text.replace(f"port: {bus_port}", f"port: {bus.listen_port}"))
             one = FaultySite(site, uplink, bus, seed)
             await site.start_cloud()
             await started(one)

@@ -5,6 +5,7 @@ wall clock follow the loop while `virtual_time` is entered.
 """
 
 import asyncio
+import math
 import selectors
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -40,6 +41,8 @@ class _JumpingSelector(selectors.SelectSelector):
                 raise NothingLeft("the simulated world stands still")
         elif timeout > 0:
             self.now_s += timeout
+        else:  # however little, time moves on: who waits for a moment that is all but now must see it come
+            self.now_s = math.nextafter(self.now_s, math.inf)
         return ready
 
 
