@@ -11,7 +11,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,9 +62,6 @@ from cloud.live import LiveState
 from cloud.processor import Processor
 from cloud.web.pages import static_routes
 from devices.errors import ConfigurationError, Permanent, Problem
-from devices.frame import Frame
-from devices.reading import Lane
-from devices.records import Loss
 from devices.version import software_version
 
 EPOCH_BYTES = 4  # of the pages' streams: another one after every start
@@ -204,10 +201,9 @@ class Aggregator:
             self.log, self.keys, self.facts, lambda finding: self.integrity.note(finding, server_now_ms())
         )
         self.processor.listen(self.live.frames_arrived)
-        self.processor.listen(self._account_for_losses)
-        self.processor.listen(self._account_for_losses, parked=True)
-        for gateway, lane, epoch, first_seq, last_seq in losses_known(self.facts):
-            self._account_for(gateway, lane, epoch, (first_seq, last_seq))
+        self.processor.listen(self.admission.identities.losses_arrived)
+        self.processor.listen(self.admission.identities.losses_arrived, parked=True)
+        self.admission.identities.account_for_all(losses_known(self.facts))
         self.history = EmbeddedHistory(places.history, self.log.log_id)
         self.writers: list[HistoryWriter] = [self.history]
         if influx is not None:
@@ -256,16 +252,6 @@ class Aggregator:
         feed = HistoryFeed(self.log, self.keys, writer, server_now_ms, Releases(self.facts))
         self.processor.listen(feed.frames_arrived)  # frames may have been released that came long ago
         return feed
-
-    def _account_for_losses(self, _: str, frames: Sequence[Frame], __: int) -> None:
-        for frame in frames:
-            for one in frame.content.records:
-                if isinstance(one, Loss):
-                    self._account_for(frame.header.gateway, one.lane, one.epoch, (one.first_seq, one.last_seq))
-
-    def _account_for(self, gateway: str, lane: str, epoch: bytes, seqs: tuple[int, int]) -> None:
-        if lane in set(Lane):  # else a gateway said so that knows lanes we do not
-            self.admission.identities.account_for(gateway, Lane(lane), epoch, *seqs)
 
     async def run(self, listening: socket.socket, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; then stop intake, readers, stores, in this order."""

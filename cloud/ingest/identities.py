@@ -13,9 +13,10 @@ from typing import Self
 from cloud.ingest.log import FIRST_POSITION, FrameLog, LogEntry
 from cloud.ingest.trails import PREFIX_BYTES, Past, Suspicion, Trails, fork_of
 from devices.errors import FrameError, UnknownVersion
-from devices.frame import Header, Identity, Origin, open_frame
+from devices.frame import Frame, Header, Identity, Origin, open_frame
 from devices.reading import Lane
 from devices.receipt import LaneState
+from devices.records import Loss
 from devices.sequences import SeqRanges
 
 GAPS_LISTED_MAX = 100  # of one epoch in a Receipt
@@ -134,6 +135,20 @@ class Identities:
         """Take note of a loss record: these frames will never come, so no Receipt asks for them any more."""
         lanes = self._gateways.setdefault(gateway, {})
         lanes.setdefault((lane, epoch), _Epoch()).closed.add(max(first_seq, 1), last_seq)
+
+    def account_for_all(self, losses: Iterable[tuple[str, str, bytes, int, int]]) -> None:
+        """Loss records that are known: gateway, lane, epoch, first and last number."""
+        for gateway, lane, epoch, first_seq, last_seq in losses:
+            if lane in set(Lane):  # else a gateway said so that knows lanes we do not
+                self.account_for(gateway, Lane(lane), epoch, first_seq, last_seq)
+
+    def losses_arrived(self, _: str, frames: Iterable[Frame], __: int) -> None:
+        """Take note of the loss records in frames; for whoever listens to the processor."""
+        for frame in frames:
+            for one in frame.content.records:
+                if isinstance(one, Loss):
+                    gateway = frame.header.gateway
+                    self.account_for_all([(gateway, one.lane, one.epoch, one.first_seq, one.last_seq)])
 
     def knows_fork(self, identity: Identity, digest: bytes) -> bool:
         """Whether this very fork is quarantined already."""
