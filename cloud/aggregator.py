@@ -4,17 +4,14 @@ The one module of the cloud that sees all parts and reads the clock.
 """
 
 import asyncio
-import fcntl
-import ipaddress
 import secrets
 import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +35,8 @@ from cloud.api.numbers import SiteNumbers
 from cloud.api.pages import SitePages
 from cloud.api.services import Services
 from cloud.api.store_routes import store_routes
+from cloud.evidence.package import Sources as EvidenceSources
+from cloud.evidence.package import deployment_key
 from cloud.evidence.root_record import RootRecord
 from cloud.facts.database import open_database
 from cloud.facts.deriving import Deriver
@@ -60,128 +59,22 @@ from cloud.ingest.receive import receiving
 from cloud.ingest.tokens import Tokens
 from cloud.live import LiveState
 from cloud.processor import Processor
+from cloud.settings import Places, Settings, owning
 from cloud.web.pages import static_routes
-from devices.errors import ConfigurationError, Permanent, Problem
+from devices.errors import ConfigurationError, Problem
 from devices.version import software_version
 
 EPOCH_BYTES = 4  # of the pages' streams: another one after every start
 KEEP_ALIVE_S = 75  # longer than gateways keep a connection (60 s): a sign of life must not need a new one
 OPEN_REQUESTS_S = 1.5  # how long a stop waits for requests that are being answered
-INFLUX_URL = "GATEHOUSE_INFLUX_URL"
-INFLUX_PARTS = ("GATEHOUSE_INFLUX_TOKEN", "GATEHOUSE_INFLUX_ORG", "GATEHOUSE_INFLUX_BUCKET")
 THREADS = 12  # questions that wait for the store must not keep frames and alerts from it; the store takes 16 at once
 LAST_BATCH_S = 5.0  # how long it waits for the batch at hand of each reader
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What `gatehouse cloud run` is told. Port 0 lets the system choose."""
-
-    data_dir: Path
-    host: str = "127.0.0.1"
-    port: int = 8080
-    influx: InfluxSettings | None = None
-    sign_in: bool | None = None  # None: unless only this machine can reach it
-    public_url: str = ""  # where people find the pages; messages then carry links
-
-    @property
-    def asks_who(self) -> bool:
-        """Whether people sign in and scripts show keys."""
-        return self.sign_in if self.sign_in is not None else not _is_loopback(self.host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def influx_from(environment: Mapping[str, str]) -> InfluxSettings | None:
-    """Where else history is written, from `INFLUX_URL` and `INFLUX_PARTS`; None without a URL.
-
-    Raises ConfigurationError when a part lacks.
-    """
-    url = environment.get(INFLUX_URL, "")
-    if not url:
-        return None
-    lacking = [Problem(name, 0, 0, "is not set") for name in INFLUX_PARTS if not environment.get(name)]
-    if lacking:
-        raise ConfigurationError(lacking)
-    return InfluxSettings(url, *(environment[name] for name in INFLUX_PARTS))
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where things are in a data directory."""
-
-    root: Path
-
-    @property
-    def log(self) -> Path:
-        """The frames: the one thing that cannot be computed again."""
-        return self.root / "log"
-
-    @property
-    def gateways(self) -> Path:
-        """Gateways and their keys."""
-        return self.root / "gateways.sqlite"
-
-    @property
-    def integrity(self) -> Path:
-        """What was found that no honest gateway does."""
-        return self.root / "integrity.sqlite"
-
-    @property
-    def audit_key(self) -> Path:
-        """What audit packages are signed with."""
-        return self.root / "audit.key"
-
-    @property
-    def facts(self) -> Path:
-        """Facts, inputs and records."""
-        return self.root / "facts.sqlite"
-
-    @property
-    def influx_position(self) -> Path:
-        """How far an InfluxDB has been told."""
-        return self.root / "influx-position.json"
-
-    @property
-    def attachments(self) -> Path:
-        """Files that people sent as evidence."""
-        return self.root / "attachments"
-
-    @property
-    def history(self) -> Path:
-        """The embedded history."""
-        return self.root / "history"
-
-
-class InUse(Permanent):
-    """Another aggregator works in this data directory."""
-
-
 def server_now_ms() -> int:
     """Server time: Unix ms UTC."""
     return time.time_ns() // 1_000_000
-
-
-@contextmanager
-def owning(data_dir: Path) -> Iterator[Places]:
-    """Be the one aggregator of a data directory. Raises InUse, or ConfigurationError when it cannot be used."""
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        lock = (data_dir / "aggregator.lock").open("w")
-    except OSError as error:
-        raise ConfigurationError([Problem(str(data_dir), 0, 0, f"cannot be used: {error.strerror}")]) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUse(f"another aggregator works in {data_dir}") from None
-        yield Places(data_dir)
 
 
 class Aggregator:
@@ -245,8 +138,12 @@ class Aggregator:
             door=Door(self.facts) if asks_who else None,
         )
         uplink = receiving(self.admission, Tokens(self.keys), server_now_ms)
-        more = store_routes(store, self.dispatcher, server_now_ms)
+        more = store_routes(store, self.dispatcher, self._evidence(places), server_now_ms)
         self.app = build_api(self.services, uplink, *more, _health_route(), static_routes())
+
+    def _evidence(self, places: Places) -> EvidenceSources:
+        key = deployment_key(places.audit_key)
+        return EvidenceSources(self.facts, self.log, self.keys, key, software_version(), server_now_ms)
 
     def _feed(self, writer: HistoryWriter) -> HistoryFeed:
         feed = HistoryFeed(self.log, self.keys, writer, server_now_ms, Releases(self.facts))

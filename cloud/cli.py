@@ -45,7 +45,8 @@ def run_aggregator(
     With GATEHOUSE_INFLUX_URL (and GATEHOUSE_INFLUX_TOKEN, _ORG, _BUCKET) in the environment history is written
     to an InfluxDB 2 as well.
     """
-    from cloud.aggregator import Settings, influx_from, run
+    from cloud.aggregator import run
+    from cloud.settings import Settings, influx_from
 
     with reporting():
         run(Settings(data_dir, host, port, influx_from(os.environ), sign_in, os.environ.get(PUBLIC_URL, "")))
@@ -83,8 +84,9 @@ def add_gateway(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Let a gateway deliver, or give it a further key."""
-    from cloud.aggregator import Places, server_now_ms
+    from cloud.aggregator import server_now_ms
     from cloud.ingest.gateways import GatewayRegister, parse_public_key
+    from cloud.settings import Places
 
     with reporting():
         key = parse_public_key(public_key)
@@ -98,8 +100,8 @@ def add_gateway(
 @gateway.command("list")
 def list_gateways(data_dir: DataDir = DATA_DIR) -> None:
     """Gateways with their sites and the ids of their keys."""
-    from cloud.aggregator import Places
     from cloud.ingest.gateways import GatewayRegister
+    from cloud.settings import Places
 
     register = GatewayRegister(Places(data_dir).gateways)
     for one in register.all():
@@ -111,9 +113,9 @@ def list_gateways(data_dir: DataDir = DATA_DIR) -> None:
 @set_aside.command("list")
 def list_set_aside(data_dir: DataDir = DATA_DIR) -> None:
     """Frames that are in the log but not in the facts, and why."""
-    from cloud.aggregator import Places
     from cloud.facts.database import open_database
     from cloud.facts.progress import frames_set_aside
+    from cloud.settings import Places
     from devices.instants import format_instant
 
     with reporting():
@@ -128,9 +130,9 @@ def list_set_aside(data_dir: DataDir = DATA_DIR) -> None:
 @parked.command("list")
 def list_parked(data_dir: DataDir = DATA_DIR) -> None:
     """Frames that are stored but say nothing yet, because it is not known when they were sealed, and why not."""
-    from cloud.aggregator import Places
     from cloud.facts.database import open_database
     from cloud.facts.parked import parked_frames
+    from cloud.settings import Places
     from devices.instants import format_instant
 
     with reporting():

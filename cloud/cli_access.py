@@ -27,8 +27,9 @@ key = typer.Typer(no_args_is_help=True, help="Keys of scripts. Works while the a
 @contextmanager
 def _door(data_dir: Path) -> Iterator["tuple[Door, int]"]:
     from cloud.access.door import Door
-    from cloud.aggregator import Places, server_now_ms
+    from cloud.aggregator import server_now_ms
     from cloud.facts.database import open_database
+    from cloud.settings import Places
 
     data_dir.mkdir(parents=True, exist_ok=True)
     engine = open_database(Places(data_dir).facts)

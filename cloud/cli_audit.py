@@ -26,11 +26,12 @@ def export_package(
 
     It holds all frames received since three days before the window, so that late ones are in it.
     """
-    from cloud.aggregator import owning, server_now_ms
+    from cloud.aggregator import server_now_ms
     from cloud.evidence.package import LOOKBACK_DAYS, Scope, Sources, deployment_key, export
     from cloud.facts.database import open_database
     from cloud.ingest.gateways import GatewayRegister
     from cloud.ingest.log_segments import SegmentLog
+    from cloud.settings import owning
     from devices.instants import parse_instant
     from devices.version import software_version
 
@@ -58,8 +59,8 @@ def export_package(
 @app.command("key")
 def show_key(data_dir: DataDir = DATA_DIR) -> None:
     """Print the public half of the key that packages are signed with: give it to auditors beforehand."""
-    from cloud.aggregator import Places
     from cloud.evidence.package import deployment_key
+    from cloud.settings import Places
 
     with reporting():
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -104,10 +105,10 @@ def draw_sample(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Print the equipment that is to be looked at in a spot check, in the order of the draw."""
-    from cloud.aggregator import Places
     from cloud.evidence.spot_checks import sample
     from cloud.facts.database import open_database
     from cloud.facts.store import FactStore
+    from cloud.settings import Places
     from devices.errors import Permanent
 
     with reporting():

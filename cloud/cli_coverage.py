@@ -28,10 +28,10 @@ Degrees = Annotated[bool, typer.Option("--degrees", help="WGS 84 rather than met
 @contextmanager
 def _views(data_dir: Path) -> "Iterator[PatrolViews]":
     """The store of facts, our own errors as one line each and an exit code."""
-    from cloud.aggregator import Places
     from cloud.api.patrol_views import PatrolViews
     from cloud.facts.database import open_database
     from cloud.facts.store import FactStore
+    from cloud.settings import Places
 
     try:
         facts = open_database(Places(data_dir).facts)

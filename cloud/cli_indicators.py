@@ -35,10 +35,11 @@ class WrongAnswer(Permanent):
 
 @contextmanager
 def _desk(data_dir: Path) -> "Iterator[IndicatorDesk]":
-    from cloud.aggregator import Places, server_now_ms
+    from cloud.aggregator import server_now_ms
     from cloud.facts.database import open_database
     from cloud.facts.store import FactStore
     from cloud.indicators.desk import IndicatorDesk
+    from cloud.settings import Places
 
     with reporting():
         if not Places(data_dir).facts.exists():
@@ -119,9 +120,10 @@ def reinterpret(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Read what a device said in a stretch of time by another profile; the aggregator derives those days again."""
-    from cloud.aggregator import Places, server_now_ms
+    from cloud.aggregator import server_now_ms
     from cloud.facts.database import open_database, writing
     from cloud.facts.reinterpreting import reinterpret as enter_reinterpretation
+    from cloud.settings import Places
     from devices.profile import load_profiles
 
     with reporting():

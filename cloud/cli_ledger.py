@@ -35,10 +35,10 @@ class WrongOption(Permanent):
 
 @contextmanager
 def _desk(data_dir: Path) -> "Iterator[Desk]":
-    from cloud.aggregator import Places
     from cloud.facts.database import open_database
     from cloud.facts.desk import Desk
     from cloud.facts.store import FactStore
+    from cloud.settings import Places
 
     with reporting():
         data_dir.mkdir(parents=True, exist_ok=True)

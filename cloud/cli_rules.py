@@ -95,9 +95,10 @@ def enter(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Make overrides and own rules those of a site. Works while the aggregator runs, which takes them up in seconds."""
-    from cloud.aggregator import Places, server_now_ms
+    from cloud.aggregator import server_now_ms
     from cloud.alerts.site_rules import enter_rules
     from cloud.facts.database import open_database
+    from cloud.settings import Places
 
     with _reporting():
         facts = open_database(Places(data_dir).facts)
@@ -114,9 +115,9 @@ def trials(
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """What a rule on trial (mode: shadow) has said, newest first. Works while the aggregator runs."""
-    from cloud.aggregator import Places
     from cloud.alerts.trials import TrialRecord
     from cloud.facts.database import open_database
+    from cloud.settings import Places
     from devices.instants import format_instant
 
     with _reporting():
@@ -159,8 +160,9 @@ def rehearse_rules(
 
 
 def _rehearsed(data_dir: Path, rules: Mapping[str, Rule], site: str | None, days: int) -> list[dict[str, str | None]]:
-    from cloud.aggregator import owning, server_now_ms
+    from cloud.aggregator import server_now_ms
     from cloud.alerts.rehearsal import opened, rehearse
+    from cloud.settings import owning
     from devices.instants import format_instant
 
     with owning(data_dir) as places, opened(places.log, places.gateways, places.facts, places.history) as (past, watch):

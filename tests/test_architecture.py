@@ -21,6 +21,7 @@ MAY_IMPORT = {
 CLOUD_ORDER = (
     "ingest",
     "history",
+    "settings",
     "facts",
     "sheets",
     "processor",

@@ -15,6 +15,7 @@ OPEN = (
     re.compile(r"/api/v1/gateways/[^/]+/(frames|receipt)"),  # gateways show a token of their own
 )
 _SITE = re.compile(r"/api/v1/sites/(?P<site>[^/]+)(?P<rest>/.*)?")
+_EVIDENCE = re.compile(r"/(audit-package|spot-checks/.*)")
 _CHANNELS = re.compile(r"/channels(/.*)?")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -57,7 +58,10 @@ def need_of(method: str, path: str) -> Need | None:
     if not reads and IN_BODY.fullmatch(path):
         return Need(Act.HANDLE, filters=True)
     if site := _SITE.fullmatch(path):
-        change = Act.CHANNELS if _CHANNELS.fullmatch(site["rest"] or "") else Act.DIRECT
+        rest = site["rest"] or ""
+        if _EVIDENCE.fullmatch(rest):
+            return Need(Act.INSPECT, site["site"])
+        change = Act.CHANNELS if _CHANNELS.fullmatch(rest) else Act.DIRECT
         return Need(Act.SEE if reads else change, site["site"])
     if thing := _THING.fullmatch(path):
         act = Act.DIRECT if path.endswith("/assignment") else Act.HANDLE

@@ -8,16 +8,20 @@ from cloud.alerts.notify.dispatcher import Dispatcher
 from cloud.api.benchmark_routes import benchmark_routes
 from cloud.api.channel_routes import channel_routes
 from cloud.api.duty_routes import duty_routes
+from cloud.api.evidence_routes import evidence_routes
 from cloud.api.indicator_detail_routes import indicator_detail_routes
 from cloud.api.ledger_routes import ledger_routes
 from cloud.api.patrol_routes import patrol_routes
 from cloud.api.patrol_views import PatrolViews
+from cloud.evidence.package import Sources
 from cloud.facts.desk import Desk
 from cloud.facts.store import FactStore
 from cloud.indicators.desk import IndicatorDesk
 
 
-def store_routes(store: FactStore, dispatcher: Dispatcher, now: Callable[[], int]) -> tuple[APIRouter, ...]:
+def store_routes(
+    store: FactStore, dispatcher: Dispatcher, evidence: Sources, now: Callable[[], int]
+) -> tuple[APIRouter, ...]:
     """Build them. `now` is Unix ms UTC."""
     indicators = IndicatorDesk(store, now)
     return (
@@ -26,5 +30,6 @@ def store_routes(store: FactStore, dispatcher: Dispatcher, now: Callable[[], int
         indicator_detail_routes(indicators),
         benchmark_routes(indicators),
         channel_routes(store, dispatcher, now),
+        evidence_routes(store, evidence, now),
         duty_routes(store, now),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cloud.aggregator import Aggregator, InUse, Places, owning, rebuild
+from cloud.aggregator import Aggregator, rebuild
 from cloud.facts.database import open_database
 from cloud.facts.ledgers import import_ledger
 from cloud.facts.parked import parked_frames
@@ -18,6 +18,7 @@ from cloud.history.embedded import EmbeddedHistory
 from cloud.history.store import Row
 from cloud.ingest.gateways import GatewayRegister
 from cloud.ingest.log_segments import SegmentLog
+from cloud.settings import InUse, Places, owning
 from devices.frame import Content, SealedFrame
 from devices.instants import format_instant
 from devices.reading import Lane

@@ -6,10 +6,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cloud.aggregator import Places, server_now_ms
+from cloud.aggregator import server_now_ms
 from cloud.alerts.outbox import Notification, Outbox
 from cloud.facts.database import open_database, writing
 from cloud.facts.ledgers import import_ledger
+from cloud.settings import Places
 from devices.rules import Severity
 from tests.cloud.receivers import receiving
 from tests.cloud.running import running

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import httpx
 
-from cloud.aggregator import Aggregator, Places
+from cloud.aggregator import Aggregator
 from cloud.api.picture import Json
 from cloud.facts.ledgers import import_ledger
+from cloud.settings import Places
 from devices.columns import Numbers
 from devices.frame import Content
 from devices.reading import Series

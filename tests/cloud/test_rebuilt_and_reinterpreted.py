@@ -10,7 +10,6 @@ import pytest
 import sqlalchemy as sa
 
 import gatehouse
-from cloud.aggregator import Places
 from cloud.facts.database import writing
 from cloud.facts.inputs import enter, inputs_of
 from cloud.facts.progress import forget_facts
@@ -20,6 +19,7 @@ from cloud.facts.tables_results import results
 from cloud.indicators.comparing import compared, derived_digests
 from cloud.indicators.registry import compute_indicator
 from cloud.indicators.targets import TARGET_KIND
+from cloud.settings import Places
 from devices.errors import ConfigurationError
 from tests.cloud.test_issued_results import EQUIPMENT, RATE, day, issue_all, revisions_of, three_days
 from tests.cloud.told import MACHINE, SITE, Cloud, Entry, Told, inventory, ledger_text, new_cloud

@@ -12,12 +12,13 @@ import sqlalchemy as sa
 
 from cloud.access.door import Door
 from cloud.access.rights import Grant, Role
-from cloud.aggregator import Places, server_now_ms
+from cloud.aggregator import server_now_ms
 from cloud.alerts.alert import Key, Terms, alert_id
 from cloud.alerts.lifecycle import Raised, step
 from cloud.alerts.store import AlertStore
 from cloud.facts.database import open_database
 from cloud.facts.ledgers import import_ledger
+from cloud.settings import Places
 from devices.rules import Severity
 from tests.cloud.running import running
 from tests.cloud.told import ledger_text

@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
-from cloud.aggregator import Aggregator, Places, owning
+from cloud.aggregator import Aggregator
 from cloud.facts.database import open_database
 from cloud.facts.progress import losses_known
 from cloud.ingest.gateways import GatewayRegister
 from cloud.ingest.log_segments import SegmentLog
+from cloud.settings import Places, owning
 from devices.frame import read_header
 from devices.reading import Lane
 from edge.cloud_client import CloudClient

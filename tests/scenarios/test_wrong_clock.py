@@ -11,11 +11,12 @@ from random import Random
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from cloud.aggregator import Aggregator, Places, owning
+from cloud.aggregator import Aggregator
 from cloud.facts.ledgers import import_ledger
 from cloud.facts.parked import parked_frames
 from cloud.facts.store import FactStore
 from cloud.facts.timelines import EQUIPMENT_STATES
+from cloud.settings import Places, owning
 from devices.columns import Numbers
 from devices.reading import Lane, Series
 from devices.records import Inventory, ProfileText

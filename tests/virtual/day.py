@@ -9,9 +9,10 @@ from typing import Any
 
 import httpx
 
-from cloud.aggregator import Aggregator, Places
+from cloud.aggregator import Aggregator
 from cloud.facts.ledgers import import_ledger
 from cloud.facts.store import FactStore
+from cloud.settings import Places
 from devices.frame import Frame, SealedFrame, decode_frame
 from devices.instants import format_instant
 from devices.profile import parse_profile

@@ -12,9 +12,10 @@ from playwright.sync_api import Page, expect
 
 from cloud.access.door import Door
 from cloud.access.rights import Grant, Role
-from cloud.aggregator import Places, server_now_ms
+from cloud.aggregator import server_now_ms
 from cloud.facts.database import open_database
 from cloud.facts.ledgers import import_ledger
+from cloud.settings import Places
 from tests.browsers import require_chromium
 from tests.cloud.told import ledger_text
 from tests.web.conftest import WAIT_MS, wait_live
