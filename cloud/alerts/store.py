@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from cloud.alerts.alert import Alert, Entry, Handling, Key
+from cloud.alerts.alert import Alert, Entry, Handling, Key, Machine
 from cloud.alerts.chain import append, entry_of, row_of
 from cloud.facts.database import reading, writing
 from cloud.facts.failures import asking
@@ -124,6 +124,15 @@ class AlertStore:
         with asking("alerts"), reading(self._engine) as connection:
             rows = connection.execute(sa.select(*columns).where(where).order_by(alert_entries.c.version))
             return [entry_of(row) for row in rows]
+
+    def lived_within(self, site: str, from_ms: int, to_ms: int, limit: int) -> list[tuple[Alert, list[Entry]]]:
+        """Give what stood at a site in [from_ms, to_ms), each with its history; at most so many, newest first."""
+        records = alert_records.c
+        there = (records.last_ms >= from_ms) | (records.condition == Machine.ACTIVE.value)
+        mine = (records.site == site) & (records.opened_ms < to_ms) & there
+        query = sa.select(alert_records.c.body).where(mine).order_by(alert_records.c.opened_ms.desc()).limit(limit)
+        found = self._alerts(query)
+        return [(alert, self.history(alert)) for alert in found]
 
     def page(self, wanted: Filter, limit: int, before: str | None = None) -> list[Alert]:
         """Give at most `limit` alerts, newest first, older than the one named `before`."""

@@ -5,6 +5,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from cloud.api.access_routes import access_routes, open_routes
 from cloud.api.alert_acting_routes import alert_acting_routes
+from cloud.api.alert_figure_routes import alert_figure_routes
 from cloud.api.alert_routes import alert_routes
 from cloud.api.gateway_routes import gateway_routes
 from cloud.api.indicator_routes import indicator_routes
@@ -36,6 +37,7 @@ def build_api(services: Services, *more: APIRouter) -> FastAPI:
         indicator_routes(services),
         alert_routes(services),
         alert_acting_routes(services),
+        alert_figure_routes(services),
         gateway_routes(services),
         *more,
     ):
