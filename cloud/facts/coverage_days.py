@@ -81,7 +81,7 @@ class CoveredDay:
     required_ms: int  # of the zones' required hours, as far as the window reaches
     covered: Mapping[str, Mask]
     passes: Mapping[str, NDArray[np.int64]]  # per cell, robots times quarter hours in which it was seen
-    cells_covered: int
+    cells_covered: int  # quarter square metres: cells of 0.5 m; one of 1 m counts as four
     cells_required: int
     plan: Plan
 
@@ -203,8 +203,8 @@ def covered_day(
         required_ms=sum(to_ms - from_ms for from_ms, to_ms in required),
         covered=covered,
         passes=seen,
-        cells_covered=sum(int(mask.sum()) for mask in covered.values()),
-        cells_required=sum(int(raster.required().sum()) for raster in rasters.values()),
+        cells_covered=sum(int(mask.sum()) * rasters[name].quarters_m2 for name, mask in covered.items()),
+        cells_required=sum(int(raster.required().sum()) * raster.quarters_m2 for raster in rasters.values()),
         plan=plan,
     )
 

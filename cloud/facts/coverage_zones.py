@@ -15,6 +15,7 @@ from cloud.facts.ledger_patrol import NoGo, Polygon, Zone
 from devices.reading import Int64s
 
 Mask = NDArray[np.bool_]
+SMALLEST_CELL_MM = 500  # what all areas are told in, whatever the grid of a floor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +32,11 @@ class Raster:
     open_to: tuple[int, ...]
     requiring: int  # bits of the zones that require patrol
     edges: "Edges | None" = None  # what decides in cells that an outline runs through; None: their centre does
+
+    @property
+    def quarters_m2(self) -> int:
+        """The area of a cell in quarter square metres: 1 of a cell of 0.5 m, 4 of one of 1 m."""
+        return (self.cell_mm // SMALLEST_CELL_MM) ** 2
 
     @property
     def rows(self) -> int:

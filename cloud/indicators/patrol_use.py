@@ -148,12 +148,19 @@ def _scheduled(plan: Plan, robot: str, day: int, window: Span) -> list[Span]:
 
 
 def repeats(asked: Asked) -> tuple[int, int] | None:
-    """Cells seen more than once on a day (by robots and quarter hours), and cells seen; summed over days."""
+    """Area seen more than once on a day (by robots and quarter hours), and area seen; summed over days.
+
+    Both in quarter square metres, the cells of 0.5 m.
+    """
     window = asked.until_now
     if window.from_ms >= window.to_ms:
         return None
     days = asked.store.covered_days(asked.ledger, window.from_ms, window.to_ms, asked.now_ms, passes=True)
-    again = sum(int((passes > 1).sum()) for day in days for passes in day.passes.values())
+    again = sum(
+        int((passes > 1).sum()) * day.plan.rasters[name].quarters_m2
+        for day in days
+        for name, passes in day.passes.items()
+    )
     return again, sum(day.cells_covered for day in days)
 
 

@@ -1,8 +1,9 @@
 """Area coverage of patrol robots. Formula and cases: domain.md 3.4.
 
-AREA of a day is covered cells / cells of all zones that require patrol, with or without a robot. COVERAGE of a window
-is the mean of its days weighted by their required hours. Legs that are unknown cover nothing, so the value is its own
-low bound; the high bound is the mean over the days on which robots were lost for at most 10 % of the required hours.
+AREA of a day is covered cells / cells of all zones that require patrol, with or without a robot; cells are those of
+0.5 m (quarter square metres), so one of a 1 m grid counts as four. COVERAGE of a window is the mean of its days
+weighted by their required hours. Legs that are unknown cover nothing, so the value is its own low bound; the high bound
+is the mean over the days on which robots were lost for at most 10 % of the required hours.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ LOST_SHARE_MAX = Fraction(1, 10)
 
 @dataclass(frozen=True, slots=True)
 class PatrolDay:
-    """One scheduled day: its cells, its required time, and robot time within it (all robots together)."""
+    """One scheduled day: its cells (quarter square metres), its required time, robot time within it (all together)."""
 
     cells_covered: int
     cells_required: int

@@ -393,6 +393,6 @@ def test_positions_on_earth_count_on_their_floor_unless_they_are_too_inaccurate(
     assert shown is not None
     assert shown[1:] == pytest.approx((10.0, 15.0), abs=0.002)
     assert counts["d1"] == {"counted": 15, "too inaccurate": 5, f"unknown map:{name}": 1}
-    assert abs(result.numerator - straight_drive) <= 6  # cells of 1 m2
-    assert (result.denominator, ledger.floors[0].map) == (1200, "YARD")
+    assert abs(result.numerator - 4 * straight_drive) <= 4 * 6  # cells of 1 m2, told in quarters
+    assert (result.denominator, ledger.floors[0].map) == (4 * 1200, "YARD")
     cloud.engine.dispose()
