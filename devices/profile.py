@@ -14,6 +14,7 @@ from devices.document import Mistake, Section, parse_document, read_text
 from devices.expressions import Expression, ExpressionMistake, compile_expression
 from devices.messages.json_mapping import parse_path
 from devices.messages.pose_mapping import PoseMapping
+from devices.modbus_habits import Modbus
 from devices.point import Duration, Function, Hold, Id, Point, PointId, PointType, point_mistakes
 from devices.reading import Series
 from devices.records import DeviceInfo, ProfileText
@@ -53,38 +54,6 @@ class Tags(Section):
 
     haystack: tuple[str, ...] = ()
     brick: str = ""
-
-
-class SunSpec(Section):
-    """The profile is written for this layout; the driver finds out where the models of a device really are.
-
-    `model` begins at `address` (its id), the common model at `common_address`.
-    """
-
-    model: int = Field(ge=2, le=65_534)
-    address: int = Field(default=40_070, ge=0, le=65_533)
-    common_address: int = Field(default=40_002, ge=0, le=65_533)
-
-
-class Modbus(Section):
-    """How the device wants to be asked.
-
-    `max_gap` unused registers may be read along between two points; with `no_gap` none. `exact_blocks` and
-    `forbidden` are [first, count] ranges: the ones answer only as a whole, the others are in no read, not even in
-    a gap. `frame_pause_ms` of silence before each request; `timeout_s` is the least time that an answer is given,
-    whatever the site allows.
-    """
-
-    address_base: Literal[0, 1] = 0
-    max_registers: int = Field(default=125, ge=1, le=125)
-    max_bits: int = Field(default=2000, ge=1, le=2000)
-    max_gap: int = Field(default=16, ge=0, le=124)
-    no_gap: bool = False
-    exact_blocks: tuple[tuple[int, int], ...] = ()
-    forbidden: tuple[tuple[int, int], ...] = ()
-    frame_pause_ms: int = Field(default=0, ge=0, le=10_000)
-    timeout_s: Duration | None = Field(default=None, le=60)
-    sunspec: SunSpec | None = None
 
 
 class Mqtt(Section):
@@ -181,6 +150,8 @@ class Profile(Section):
     def _transport_mistakes(self) -> Iterable[Mistake]:
         if (self.modbus is None) == (self.mqtt is None):
             yield Mistake(("id",), "a profile has either modbus or mqtt")
+        if self.modbus is not None:
+            yield from self._modbus_mistakes(self.modbus)
         if self.mqtt is not None and self.hold_s is None:
             yield Mistake(("mqtt",), "hold_s is required for a device that pushes")
         if self.mqtt is not None and self.mqtt.message == "json":
@@ -191,6 +162,24 @@ class Profile(Section):
             if self.mqtt.message != "json" or self.kind != "robot":
                 yield Mistake(("mqtt", "pose"), "a pose is mapped from json messages of a robot")
             yield from (Mistake(("mqtt", "pose"), complaint) for complaint in self.mqtt.pose.complaints())
+
+    def _modbus_mistakes(self, modbus: Modbus) -> Iterable[Mistake]:
+        """Points that no read can hold, or that a SunSpec device may keep in two places."""
+        sunspec = modbus.sunspec
+        if sunspec is not None and sunspec.address <= sunspec.common_address:
+            yield Mistake(("modbus", "sunspec"), "the model lies behind the common one")
+        for index, point in enumerate(self.points):
+            if point.address is None or point.function is None:
+                continue
+            end = point.address + max(point.registers, 1)
+            if not point.function.is_bits and point.registers > modbus.max_registers:
+                yield Mistake(("points", index, "type"), f"no read of {modbus.max_registers} registers holds it")
+            if any(first < end and point.address < first + count for first, count in modbus.forbidden):
+                yield Mistake(("points", index, "address"), "lies in a forbidden range")
+            if sunspec is not None and point.function is not Function.HOLDING:
+                yield Mistake(("points", index, "function"), "SunSpec keeps everything in holding registers")
+            if sunspec is not None and point.address < sunspec.address < end:
+                yield Mistake(("points", index, "address"), "reaches from one SunSpec model into another")
 
     def _path_mistakes(self, mqtt: Mqtt) -> Iterable[Mistake]:
         paths: list[tuple[tuple[str | int, ...], str | None]] = [

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from devices.modbus_habits import Modbus
 from devices.point import Point
-from devices.profile import LoadedProfile, Modbus
+from devices.profile import LoadedProfile
 
 HEX_FROM = 0x1000  # sentinels from here on are easier to recognise in hexadecimal
 HEAD = """\

@@ -3,7 +3,8 @@
 Such a balance drifts: each tail-gater and each reset of a counter stays in it. Therefore it is an estimate and says so,
 is kept within 0 and the capacity (what is cut off is added up as `drift`), and begins anew at a time of day when the
 place is known to be empty. Before the first such time nothing is known. While a barrier does not answer nothing is
-known either; when it answers again its counters tell what passed meanwhile.
+known either; when it answers again its counters tell what passed meanwhile, and an empty time that fell into its
+silence counts only if nobody passed there in it: else nothing is known until the next one.
 """
 
 import math
@@ -102,7 +103,8 @@ def _step(count: _Count, barriers: Sequence[Barrier], place: Counted, row: Seque
         count.net_when_empty = None
     answers = not any(count.silent)
     if is_empty:
-        count.net_when_empty = count.net
+        # without it the answer would hang on how far back one looks
+        count.net_when_empty, count.inside = count.net, None
     if count.net_when_empty is not None and answers:
         since = count.net - count.net_when_empty
         count.net, count.net_when_empty = count.net_when_empty, None
@@ -133,8 +135,6 @@ def _passages(count: _Count, before: float, after: float, place: Counted) -> int
 
 def empty_times(place: Counted, zone: ZoneInfo, from_ms: int, to_ms: int) -> Iterator[int]:
     """Every moment of [from_ms, to_ms) at which the place is known to be empty, ascending."""
-    if place.empty_at is None:
-        return
     at = time.fromisoformat(place.empty_at)
     for day in days_between(from_ms, to_ms, zone):
         moment = round(datetime.combine(date.fromordinal(day), at, zone).timestamp() * 1000)

@@ -11,7 +11,7 @@ from cloud.facts.ledger_parking import Counted
 from cloud.facts.rows import Profiles, load_devices, runs_from
 from cloud.facts.timelines import Steps, point_steps
 
-DAYS_BACK = 1  # an empty time lies at most a day before any moment
+DAYS_BACK = 7  # an empty time lies at most a day before any moment, and a silence around it is rarely longer than this
 
 
 def group_balances(

@@ -13,12 +13,16 @@ from pydantic.fields import FieldInfo
 from cloud.facts.equipment_inputs import DRILL, EXCLUSION, INSPECTION, WINDOW, Drill, Exclusion, Inspection
 from cloud.facts.equipment_inputs import MaintenanceWindow as Window
 from cloud.facts.equipment_policy import EQUIPMENT_POLICY, EquipmentPolicy
-from cloud.facts.ledger import Site
+from cloud.facts.ledger import Floor, Site
 from cloud.facts.ledger_duty import Building, Calendar, Redundancy
 from cloud.facts.ledger_equipment import Equipment
+from cloud.facts.ledger_parking import Counted, GroupBarrier, ParkingGroup, Space
+from cloud.facts.ledger_patrol import Checkpoint, Robot, Zone
 
 TABLES: Mapping[str, type[BaseModel]] = {
     "site": Site, "buildings": Building, "equipment": Equipment, "calendars": Calendar, "redundancy": Redundancy,
+    "floors": Floor, "parking": ParkingGroup, "counted": Counted, "barriers": GroupBarrier, "spaces": Space,
+    "robots": Robot, "zones": Zone, "checkpoints": Checkpoint,
     WINDOW: Window, EXCLUSION: Exclusion, DRILL: Drill, INSPECTION: Inspection, EQUIPMENT_POLICY: EquipmentPolicy,
 }  # fmt: skip
 _PLACE = re.compile(r"(<!-- keys of ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -15,7 +15,7 @@ DAY_MS = 24 * 3_600_000
 class Silent:
     """An entry of the ledger. `why`: its device never reported, or it has none and was never inspected."""
 
-    kind: str  # "equipment", "space" or "robot"
+    kind: str  # "equipment", "space", "barrier" (with the id of its group) or "robot"
     id: str
     device: str | None
     why: str
@@ -61,6 +61,12 @@ def not_monitored(engine: sa.Engine, ledger: Ledger, inspected: frozenset[str]) 
             silent.append(Silent("space", space.id, None, "no-sensor"))
         elif space.device not in heard:
             silent.append(Silent("space", space.id, space.device, "never-heard"))
+    silent += [
+        Silent("barrier", group.id, barrier.device, "never-heard")
+        for group in ledger.parking
+        for barrier in (group.counted.barriers if group.counted is not None else ())
+        if barrier.device not in heard
+    ]
     silent += [Silent("robot", one.id, one.device, "never-heard") for one in ledger.robots if one.device not in heard]
     unlisted = [
         Unlisted(device, gateway, device in heard)

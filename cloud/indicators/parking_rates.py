@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -195,12 +196,19 @@ def peak(asked: Asked) -> IndicatorResult:
     window, definition = asked.until_now, PEAK_DEFINITION
     chosen = chosen_spaces(asked)
     edges = np.array([*range(window.from_ms, window.to_ms, PEAK_MS), window.to_ms], np.int64)
-    if not chosen or len(edges) < 2:
+    groups = [one for one in asked.ledger.parking if one.counted is not None and asked.counts(one.id)]
+    if not (chosen or groups) or len(edges) < 2:
         empty = result_of(definition, (None, None, None), coverage=None, made=(0, 0))
         return replace(empty, window=asked.window, final=is_final(asked.window, asked.now_ms))
     taken, free = (_by_edge(chosen, edges, code) for code in (OCCUPIED, FREE))
     whole = np.diff(edges) * len(chosen)
-    quarters = [Occupancy(*row) for row in zip(taken, free, (whole - taken - free).tolist(), strict=True)]
+    _, balances = once(asked, _said)
+    quarters = [
+        Occupancy(*row) + counted_over(groups, balances, begin, end)
+        for row, (begin, end) in zip(
+            zip(taken, free, (whole - taken - free).tolist(), strict=True), pairwise(edges.tolist()), strict=True
+        )
+    ]
     known = [(index, Fraction(one.occupied, one.known)) for index, one in enumerate(quarters) if one.known]
     at, value = max(known, key=lambda one: (one[1], -one[0]), default=(0, None))
     lows = [Fraction(one.occupied, one.open) for one in quarters]

@@ -38,7 +38,7 @@ def decode_json(
 ) -> Observation:
     """The points that the message holds; a path that leads nowhere is left out, null is "no value".
 
-    What a point's absence means is said only of a message that has something else of ours. Raises MessageError when
+    What a point's absence means is said only of a message that has some other of the points. Raises MessageError when
     nothing is found, or a value is not what its point expects.
     """
     message: Any = parse_payload(payload)
@@ -58,7 +58,8 @@ def decode_json(
     time_ms = None
     if time_path is not None:
         time_ms = _time(_look_up(message, parse_path(time_path))[1])
-    numbers |= {point.id: point.absent for point in points if point.absent is not None and point.id not in numbers}
+    if numbers or texts:  # a message that holds a place only says nothing by what it leaves out
+        numbers |= {point.id: point.absent for point in points if point.absent is not None and point.id not in numbers}
     if place is None:
         return Observation(time_ms, numbers, texts)
     x_m, y_m, theta_rad, map_id, known = place
@@ -147,6 +148,8 @@ def _number(point: Point, value: Any) -> float:
         raise MessageError(f"{point.id}: the number is absurd")
     if raw in point.invalid:
         return math.nan
+    if point.enum and raw not in point.enum:
+        raise MessageError(f"{point.id}: {raw:g} is none of its enum")
     unit = conversion(point.unit) if point.unit else DISCRETE
     return (raw * point.scale + point.offset) * unit.scale + unit.offset
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from devices.errors import RegisterError
+from devices.modbus_habits import SunSpec
 from devices.point import Function
-from devices.profile import SunSpec
 from devices.reading import Block, Quality, Text
 from edge.clock import Moment
 from edge.config import ModbusServer
-from edge.drivers.modbus_device import DevicePlan, Request
+from edge.drivers.modbus_device import ILLEGAL_RETRY_MS, DevicePlan, Request
 from edge.drivers.modbus_link import ModbusLink, Question, Reply
 from edge.drivers.modbus_sunspec import Layout, find_layout
 
@@ -86,6 +86,7 @@ class ModbusDriver:
         self._link: Link = link if link is not None else ModbusLink(server)
         self._now = now
         self._layouts: dict[str, Layout] = {}  # of SunSpec devices, by device; found anew on every connection
+        self._unfound: dict[str, int] = {}  # monotonic ms from which to look again for the models of a device
 
     @property
     def connected(self) -> bool:
@@ -95,6 +96,7 @@ class ModbusDriver:
     async def connect(self) -> None:
         """Open the connection. Raises LinkDown."""
         self._layouts.clear()
+        self._unfound.clear()
         await self._link.connect()
 
     def close(self) -> None:
@@ -118,7 +120,10 @@ class ModbusDriver:
                 continue
             answer = await self._ask(plan, request, polled)
             silent_in_a_row = silent_in_a_row + 1 if answer.quality is Quality.BAD_NO_ANSWER else 0
-            if answer.refused:
+            if answer.quality.is_good and not _is_the_model(plan.sunspec, request, answer.data):
+                self._layouts.pop(plan.device.id, None)  # the models have moved: what was read is something else
+                polled.items.append(request.bad(answer.time_ms, Quality.BAD_ILLEGAL_ADDRESS))
+            elif answer.refused:
                 self._layouts.pop(plan.device.id, None)
                 await self._narrow(plan, request, polled)
             else:
@@ -141,7 +146,12 @@ class ModbusDriver:
         return polled
 
     async def _find_models(self, plan: DevicePlan, sunspec: SunSpec, polled: Polled) -> Quality:
-        """Find out where a SunSpec device keeps its models; good once that is known."""
+        """Find out where a SunSpec device keeps its models; good once that is known.
+
+        A device without the model is not asked through its whole chain at every poll.
+        """
+        if self._now().monotonic_ms < self._unfound.get(plan.device.id, 0):
+            return Quality.BAD_ILLEGAL_ADDRESS
         silence: list[Quality] = []
 
         async def ask(address: int) -> bytes | None:
@@ -157,7 +167,10 @@ class ModbusDriver:
         if layout is not None:
             self._layouts[plan.device.id] = layout
             return Quality.GOOD
-        return silence[0] if silence else Quality.BAD_ILLEGAL_ADDRESS
+        if silence:
+            return silence[0]
+        self._unfound[plan.device.id] = self._now().monotonic_ms + ILLEGAL_RETRY_MS
+        return Quality.BAD_ILLEGAL_ADDRESS
 
     async def _narrow(self, plan: DevicePlan, refused: Request, polled: Polled) -> None:
         """Split a refused request until what the device does allow is known, and remember it."""
@@ -205,6 +218,15 @@ class ModbusDriver:
 
     def _silence(self) -> Quality:
         return Quality.BAD_NO_ANSWER if self.connected else Quality.BAD_CONNECTION
+
+
+def _is_the_model(sunspec: SunSpec | None, request: Request, data: bytes) -> bool:
+    """Whether an answer that holds a SunSpec model's id holds the right one."""
+    read = request.read
+    if sunspec is None or not read.address <= sunspec.address < read.end:
+        return True
+    at = 2 * (sunspec.address - read.address)
+    return int.from_bytes(data[at : at + 2], "big") == sunspec.model
 
 
 def _items(request: Request, answer: _Answer) -> list[Block | Text]:

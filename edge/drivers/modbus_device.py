@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from devices.errors import Permanent, RegisterError
+from devices.modbus_habits import Modbus
 from devices.point import Function, Point
-from devices.profile import Modbus
 from devices.reading import Block, Floats, Quality, Text
 from devices.registers import BitDecoder, RegisterDecoder
 from edge.config import Device
@@ -176,7 +176,9 @@ def _tables(points: Sequence[Point], modbus: Modbus) -> dict[Function, _Table]:
         if point.function is None or point.address is None:
             continue  # a profile of messages has no tables
         bits = point.function.is_bits
-        limits = Limits(modbus.max_bits, gap * 16) if bits else Limits(modbus.max_registers, gap, forbidden, exact)
+        edges = () if modbus.sunspec is None else (modbus.sunspec.address,)  # what lies on each side moves by itself
+        registers = Limits(modbus.max_registers, gap, forbidden, exact, edges)
+        limits = Limits(modbus.max_bits, gap * 16) if bits else registers
         table = tables.setdefault(point.function, _Table({}, [], limits))
         table.points[point.id] = point
         table.extents.append(Extent(point.address, max(point.registers, 1), point.id))

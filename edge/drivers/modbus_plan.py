@@ -35,6 +35,7 @@ class Limits:
     hole_max: int = HOLE_MAX
     forbidden: tuple[Range, ...] = ()
     exact: tuple[Range, ...] = ()
+    edges: tuple[int, ...] = ()  # no read reaches from before one of these addresses to behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def _greedy(extents: Sequence[Extent], limits: Limits) -> list[Read]:
             raise ValueError(f"no allowed read can hold {extent.point} at {extent.address}")
         new_end = max(end, extent.end)
         fits = new_end - start <= limits.count_max and extent.address - end <= limits.hole_max
+        fits = fits and not _straddles(start, new_end, limits)
         if current and fits and not _crosses(start, new_end, barred):
             current.append(extent)
             end = new_end
@@ -101,6 +103,10 @@ def _greedy(extents: Sequence[Extent], limits: Limits) -> list[Read]:
     if current:
         reads.append(Read(start, end - start, tuple(current)))
     return reads
+
+
+def _straddles(start: int, end: int, limits: Limits) -> bool:
+    return any(start < edge < end for edge in limits.edges)
 
 
 def _crosses(start: int, end: int, barred: Iterable[Range]) -> bool:
@@ -143,6 +149,7 @@ def join_reads(reads: Iterable[Read], limits: Limits) -> tuple[Read, ...]:
     for read in sorted(reads, key=lambda one: one.address):
         last = joined[-1] if joined else None
         fits = last is not None and not (read.whole or last.whole)
+        fits = fits and last is not None and not _straddles(last.address, read.end, limits)
         if last is not None and fits and read.address <= last.end and read.end - last.address <= limits.count_max:
             joined[-1] = Read(
                 last.address, max(last.end, read.end) - last.address, tuple(sorted((*last.extents, *read.extents)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from devices.profile import SunSpec
+from devices.modbus_habits import SunSpec
 
 BASES = (40_000, 50_000, 0)
 MARKER = (0x5375, 0x6E53)

@@ -79,11 +79,11 @@ def test_an_empty_time_that_fell_into_silence_counts_only_if_nobody_passed_in_it
     assert [busy.at(at(4)), busy.at(at(6)), busy.at(at(7))] == [UNKNOWN, UNKNOWN, UNKNOWN]
 
 
-def test_a_balance_goes_on_over_an_empty_time_that_cannot_be_used() -> None:
+def test_after_an_empty_time_that_cannot_be_used_nothing_is_known_until_the_next() -> None:
     before = [(at(2), 0, 0), (at(9), 20, 0), (at(2, day=6), NAN, NAN)]
-    found = counted(barrier(*before, (at(5, day=6), 23, 20)), end_ms=at(8, day=6))
+    found = counted(barrier(*before, (at(5, day=6), 23, 20)), end_ms=at(8, day=7))
 
-    assert found.at(at(6, day=6)) == 3
+    assert [found.at(at(6, day=6)), found.at(at(2, day=7)), found.at(at(4, day=7))] == [UNKNOWN, UNKNOWN, 0]
 
 
 def test_more_than_fits_and_less_than_none_are_cut_off_and_added_up() -> None:
@@ -112,12 +112,6 @@ def test_several_barriers_make_one_balance_and_a_ramp_counts_the_other_way() -> 
     gate, ramp = barrier((at(2), 0, 0), (at(9), 30, 2)), barrier((at(2), 5, 5), (at(10), 15, 6), turned=True)
 
     assert counted(gate, ramp).at(at(11)) == 28 - 9
-
-
-def test_without_an_empty_time_nothing_is_ever_known() -> None:
-    found = counted(barrier((at(2), 0, 0), (at(9), 30, 2)), garage=place(empty_at=None))
-
-    assert set(found.inside.tolist()) == {UNKNOWN}
 
 
 @given(st.lists(st.tuples(st.integers(1, 7_200_000), st.integers(0, 70_000), st.integers(0, 70_000)), max_size=40))
@@ -183,7 +177,64 @@ def test_counted_places_enter_the_occupancy_of_a_site_as_an_estimate(tmp_path: P
     cloud.engine.dispose()
 
 
-def test_the_spaces_of_a_counted_group_are_not_counted_twice() -> None:
-    spaces = "spaces: [{id: s1, group: cars, device: bay, rect: [0, 0, 3, 5]}]"
-    with pytest.raises(ConfigurationError, match="count this space twice"):
-        parse_ledger(ledger_text(FLOOR, GROUP, spaces), "ledger.yaml")
+def test_the_days_of_counted_places_add_up_to_their_window(tmp_path: Path) -> None:
+    """Cars pass while the barrier is silent around an empty time: how far one looks back must not matter."""
+    cloud = new_cloud(tmp_path)
+    told = []
+    for hour in range(72):
+        begin = START_MS + hour * HOUR_MS
+        entries = {0: (("entered", 0.0), ("left", 0.0)), 9: (("entered", 4.0),), 33: (("left", 1.0),)}.get(hour, ())
+        records = inventory(["gate"], begin, text=GATE) if hour == 0 else ()
+        if hour == 24:
+            records = (bad_link("gate", begin + 60_000, begin),)
+        rows = tuple(Entry("gate", point, begin, value) for point, value in entries)
+        if hour == 26:
+            rows = (Entry("gate", "entered", begin, 6.0), Entry("gate", "left", begin, 0.0))
+        told.append(Told(hour + 1, begin, begin + HOUR_MS, rows, records))
+    cloud.tell(told)
+    ledger = cloud.ledger(ledger_text(FLOOR, GROUP, zone="UTC"))
+
+    def known(from_h: int, to_h: int) -> int:
+        window = (START_MS + from_h * HOUR_MS, START_MS + to_h * HOUR_MS)
+        found = compute_indicator(cloud.facts, ledger, "parking.occupancy", window, START_MS + 72 * HOUR_MS)
+        return found.denominator
+
+    assert known(0, 72) == known(0, 24) + known(24, 48) + known(48, 72)
+    assert known(26, 48) == known(25, 48) == 0  # from the empty time that could not be used to the next
+    assert known(49, 72) == 10 * 23 * HOUR_MS
+    cloud.engine.dispose()
+
+
+def test_a_group_with_a_barrier_that_was_never_heard_is_unknown(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    cloud.tell(frames())
+    two = GROUP.replace("[{device: gate}]", "[{device: gate}, {device: side}]")
+    ledger = cloud.ledger(ledger_text(FLOOR, two, zone="UTC"))
+    window = (START_MS + 8 * HOUR_MS, START_MS + 12 * HOUR_MS)
+    found = compute_indicator(cloud.facts, ledger, "parking.occupancy", window, START_MS + 24 * HOUR_MS)
+
+    assert [found.value, found.low, found.high] == [None, Fraction(0), Fraction(1)]
+    cloud.engine.dispose()
+
+
+OTHER = GROUP[:-1] + ", {id: other, name: {en: N, zh-CN: N}, floor: b1}]"
+
+
+@pytest.mark.parametrize(
+    ("group", "space", "problem"),
+    [
+        (GROUP, "group: cars, device: bay", "count this space twice"),
+        (OTHER, "group: other, device: gate", "is a barrier"),
+        (
+            GROUP.replace("[{device: gate}]", "[{device: gate}, {device: gate, reversed: true}]"),
+            "",
+            "stands here twice",
+        ),
+        (GROUP.replace("capacity: 10,", "capacity: 10, counts_to: 100,"), "", "below half of counts_to"),
+        (GROUP.replace(', empty_at: "01:00"', ""), "", "empty_at"),
+    ],
+)
+def test_a_ledger_that_counts_twice_or_never_is_refused(group: str, space: str, problem: str) -> None:
+    spaces = f"spaces: [{{id: s1, rect: [0, 0, 3, 5], {space}}}]" if space else ""
+    with pytest.raises(ConfigurationError, match=problem):
+        parse_ledger(ledger_text(FLOOR, group, spaces), "ledger.yaml")

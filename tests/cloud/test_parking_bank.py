@@ -101,6 +101,7 @@ def test_the_page_shows_each_space_of_a_bank(tmp_path: Path) -> None:
     [
         (("device: bank, point: occupied_1", "device: bank, point: occupied_1"), "already watches another space"),
         (("point: occupied_1",), "names a point of no device"),
+        (("device: bank", "device: bank, point: occupied_1"), "watches another space as a whole"),
     ],
 )
 def test_a_ledger_that_confuses_the_points_of_a_bank_is_refused(spaces: tuple[str, ...], problem: str) -> None:

@@ -60,6 +60,20 @@ def test_a_mapped_position_that_is_none_is_refused(position: object, problem: st
         MessageDecoder(ROBOT).decode("t", payload, NOW_MS)
 
 
+def test_a_position_alone_ends_no_emergency_stop() -> None:
+    decoder = MessageDecoder(ROBOT)
+    (stopped,) = decoder.decode("t", b'{"mode":"automatic","estop":true}', NOW_MS)
+    (placed,) = decoder.decode("t", b'{"position":{"x":1,"y":2,"map":"B1"}}', NOW_MS + 1)
+
+    assert (stopped.numbers["estop"], placed.numbers) == (1.0, {})
+
+
+@pytest.mark.parametrize("payload", ['{"connection":7}', '{"error_level":-1}', '{"error_level":2.5}', '{"mode":99}'])
+def test_a_number_that_no_label_names_is_refused(payload: str) -> None:
+    with pytest.raises(MessageError, match="is none of its enum"):
+        MessageDecoder(ROBOT).decode("t", payload.encode(), NOW_MS)
+
+
 def test_a_mapped_position_without_a_known_mode_covers_nothing() -> None:
     payload = json.dumps({"position": {"x": 1, "y": 2, "map": "B1", "localized": True}}).encode()
 
