@@ -17,11 +17,10 @@ from cloud.facts.patrol_geojson import METRES, import_geojson, to_geojson
 from cloud.facts.patrol_picture import PatrolPicture, patrol_picture
 from cloud.facts.patrol_plan import degrees_of
 from cloud.facts.store import FactStore
-from cloud.facts.visit_rows import last_visits, stays_between
+from cloud.facts.visit_rows import last_end, last_visits, stays_between
 from cloud.indicators.asking import Asked
 from cloud.indicators.definition import Window
-from cloud.indicators.patrol_look import Point, points_of
-from cloud.indicators.patrol_points import long_enough
+from cloud.indicators.patrol_look import Point, dwells_until, points_of
 from cloud.indicators.patrol_use import deployment, patrolling, shares_of_hundred, sites_deployed
 from devices.errors import Permanent
 from devices.instants import format_instant
@@ -203,13 +202,12 @@ class PatrolViews:
         plan = history.of_quarter(now_ms // QUARTER_MS)
         patches = stale_patches(plan, last_seen(self._store.engine, history, now_ms), now_ms)
         points = points_of(plan.ledger)
-        dwell = {point.place: point.dwell_ms for point in points}
-        last = last_visits(self._store.engine, history, dwell, now_ms)
+        dwells = dwells_until(history, day_of(now_ms, history.zone))
+        last = last_visits(self._store.engine, history, dwells, now_ms)
         for place, by_device in stays_between(self._store.engine, history, now_ms - QUARTER_MS, now_ms, now_ms).items():
-            for stays in by_device.values():
-                ends = [min(end, now_ms) for _, end in long_enough(stays, dwell.get(place, 0))]
-                if ends and place in dwell:
-                    last[place] = max(last.get(place, 0), *ends)
+            end = last_end(by_device.values(), dwells[place], now_ms) if place in dwells else None
+            if end is not None:
+                last[place] = max(last.get(place, 0), end)
         rows = [_point(point, last.get(point.place), now_ms) for point in points]
         waiting = [row for row in rows if row["state"] != "fresh"]
         return plan.ledger, patches, sorted(waiting, key=_point_rank)

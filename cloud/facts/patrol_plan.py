@@ -143,7 +143,11 @@ class History:
 
     def on(self, day: int) -> Plan:
         """The plan of a local day."""
-        return self.plans[max(bisect_right(self.first_days, day) - 1, 0)]
+        return self.plans[self.index_on(day)]
+
+    def index_on(self, day: int) -> int:
+        """Which of the plans is that of a local day."""
+        return max(bisect_right(self.first_days, day) - 1, 0)
 
     def of_quarter(self, utc_quarter: int) -> Plan:
         """The plan of a quarter hour."""

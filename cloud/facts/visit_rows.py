@@ -1,7 +1,8 @@
 """Stays of robots at places over a window, and the last one before it: from the store, the running quarter hour new."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import sqlalchemy as sa
 
@@ -12,6 +13,7 @@ from cloud.facts.patrol_plan import History
 from cloud.facts.tables_patrol import visits
 from cloud.facts.visits import Stay, merged_stays, unpack_stays
 
+Dwell = tuple[int, int]  # from when on (Unix ms UTC) a robot must stay for how many ms
 Stays = dict[str, dict[str, list[Stay]]]  # place -> device -> stays, ascending and apart
 ROWS_BACK_MAX = 2_000  # how many quarter hours with short stays are searched for one that is long enough
 
@@ -45,36 +47,50 @@ def stays_between(engine: sa.Engine, history: History, from_ms: int, to_ms: int,
 
 
 def last_visits(
-    engine: sa.Engine, history: History, places: Mapping[str, int], before_ms: int
+    engine: sa.Engine, history: History, places: Mapping[str, Sequence[Dwell]], before_ms: int
 ) -> dict[str, int]:  # fmt: skip
     """When the last visit of each place before a moment ended; places without any are left out.
 
-    `places` are names with the time (ms) for which a robot must stay.
+    `places` are names with the times for which a robot must stay, ascending; a place is none before the first of them.
     """
     found: dict[str, int] = {}
     quarter = before_ms // QUARTER_MS
     with reading(engine) as connection:
-        for place, dwell_ms in places.items():
+        for place, dwells in places.items():
             rows = connection.execute(
                 sa.select(visits.c.device, visits.c.stays)
-                .where(visits.c.site == history.site, visits.c.place == place, visits.c.utc_quarter <= quarter)
+                .where(
+                    visits.c.site == history.site,
+                    visits.c.place == place,
+                    visits.c.utc_quarter <= quarter,
+                    visits.c.utc_quarter >= dwells[0][0] // QUARTER_MS,
+                )
                 .order_by(visits.c.utc_quarter.desc())
-                .limit(ROWS_BACK_MAX if dwell_ms else 8 * max(len(history.devices), 1))
+                .limit(ROWS_BACK_MAX if any(dwell_ms for _, dwell_ms in dwells) else 8 * max(len(history.devices), 1))
             )
             by_device: dict[str, list[Stay]] = defaultdict(list)
             for row in rows:
                 by_device[row.device] += unpack_stays(row.stays)
-            last = _last_end(by_device.values(), dwell_ms, before_ms)
+            last = last_end((merged_stays(of_device) for of_device in by_device.values()), dwells, before_ms)
             if last is not None:
                 found[place] = last
     return found
 
 
-def _last_end(stays: Iterable[list[Stay]], dwell_ms: int, before_ms: int) -> int | None:
-    ends = [
-        min(end, before_ms)
-        for of_device in stays
-        for begin, end in merged_stays(of_device)
-        if begin < before_ms and min(end, before_ms) - begin >= dwell_ms
+def last_end(stays: Iterable[Iterable[Stay]], dwells: Sequence[Dwell], before_ms: int) -> int | None:
+    """When the last visit before a moment ended, each judged by the time that a robot had to stay then."""
+    whole = [stay for of_device in stays for stay in of_device if stay[0] < before_ms]
+    for (from_ms, dwell_ms), (to_ms, _) in reversed(list(pairwise([*dwells, (before_ms, 0)]))):
+        found = visits_within(whole, dwell_ms, from_ms, min(to_ms, before_ms))
+        if found:
+            return max(end for _, end in found)
+    return None
+
+
+def visits_within(stays: Iterable[Stay], dwell_ms: int, from_ms: int, to_ms: int) -> list[Stay]:
+    """The parts in [from_ms, to_ms] of the stays that are long enough as a whole."""
+    return [
+        (max(begin, from_ms), min(end, to_ms))
+        for begin, end in stays
+        if begin < to_ms and end >= from_ms and end - begin >= dwell_ms
     ]
-    return max(ends, default=None)

@@ -62,7 +62,7 @@ def _checkpoints(asked: Asked) -> IndicatorResult:
             if look is None or not point.is_checkpoint or not required:
                 continue
             total += point.weight
-            if any(meets(look.visits[point.place], (begin, end - 1)) for begin, end in required):
+            if any(meets(look.visits[point.place, point.dwell_ms], (begin, end - 1)) for begin, end in required):
                 visited += point.weight
             elif _lost_share_too_great(look, day, point):
                 perhaps += point.weight
@@ -73,15 +73,15 @@ def _slots(asked: Asked) -> IndicatorResult:
     """SLOT: slots of each point with a visit of its own."""
     look = looked(asked)
     served = perhaps = total = 0
-    by_point: dict[str, list[tuple[int, int, bool]]] = defaultdict(list)
+    by_point: dict[tuple[str, int], list[tuple[int, int, bool]]] = defaultdict(list)
     for day in look.days if look else ():
         for point in day.points:
             unknown = look.lost_of(day, point.zone) if look is not None else ()
             for begin, end in slots_of(day, point.zone, asked.now_ms):
                 lost = any(from_ms <= end and to_ms > begin for from_ms, to_ms in unknown)
-                by_point[point.place].append((begin, end, lost))
-    for place, slots in by_point.items():
-        done = served_slots([(begin, end) for begin, end, _ in slots], look.visits[place] if look else ())
+                by_point[point.place, point.dwell_ms].append((begin, end, lost))
+    for key, slots in by_point.items():
+        done = served_slots([(begin, end) for begin, end, _ in slots], look.visits[key] if look else ())
         total += len(slots)
         served += sum(done)
         perhaps += sum(lost and not one for (_, _, lost), one in zip(slots, done, strict=True))

@@ -8,7 +8,7 @@ from cloud.facts.days import Span, clipped, day_bounds, days_between, merged, re
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledger_patrol import Zone
 from cloud.facts.patrol_plan import History, Plan
-from cloud.facts.visit_rows import Stays, last_visits, stays_between
+from cloud.facts.visit_rows import Dwell, Stays, last_end, last_visits, stays_between, visits_within
 from cloud.facts.visits import POINT, ZONE
 from cloud.indicators.asking import Asked, once
 from cloud.indicators.patrol_days import began_ms
@@ -16,6 +16,7 @@ from cloud.indicators.patrol_points import Gap, Visit, gaps, long_enough
 from cloud.indicators.robots import lost_spans
 
 MINUTE_MS = 60_000
+EVER_MS = 0  # the first plan holds for everything before it, too
 LATE_MS_MAX = 720 * MINUTE_MS  # of a round; so much beyond the window may still serve it
 
 
@@ -49,13 +50,16 @@ class PatrolledDay:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patrol:
-    """A window of a site. `from_ms` is not before patrolling began; visits are by place, of all robots together."""
+    """A window of a site. `from_ms` is not before patrolling began; visits are of all robots together.
+
+    Each day's points and dwell times are those of its plan: a place has gaps only while it is to be visited.
+    """
 
     from_ms: int
     to_ms: int
     days: tuple[PatrolledDay, ...]
     stays: Stays
-    visits: Mapping[str, Sequence[Visit]]
+    visits: Mapping[tuple[str, int], Sequence[Visit]]  # by place and the time for which a robot must stay
     gaps: Mapping[str, Sequence[Gap]]
     lost: Mapping[str, Sequence[Span]]  # by device: when nobody knew what a robot did
     history: History
@@ -106,24 +110,69 @@ def patrol(asked: Asked) -> Patrol | None:
     # asks for the days too, so that an eager store derives what is missing
     timelines = store.timelines(ledger, from_ms, max(min(to_ms + LATE_MS_MAX, asked.now_ms), from_ms + 1), devices)
     stays = stays_between(store.engine, history, from_ms - LATE_MS_MAX, to_ms + LATE_MS_MAX, asked.now_ms)
-    dwell = {point.place: point.dwell_ms for day in days for point in day.points}
     visits = {
-        place: sorted(stay for of_device in stays.get(place, {}).values() for stay in long_enough(of_device, needed))
-        for place, needed in dwell.items()
+        (place, needed): sorted(
+            stay for of_device in stays.get(place, {}).values() for stay in long_enough(of_device, needed)
+        )
+        for place, needed in {(point.place, point.dwell_ms) for day in days for point in day.points}
     }
-    last = last_visits(store.engine, history, dwell, from_ms)
-    for place, found in visits.items():
-        ends = [min(end, from_ms) for begin, end in found if begin < from_ms]
-        if ends:
-            last[place] = max(last.get(place, 0), *ends)
+    dwells = dwells_until(history, days[0].day)
+    last = last_visits(store.engine, history, dwells, from_ms)
+    for place, known in dwells.items():
+        end = last_end(stays.get(place, {}).values(), known, from_ms)
+        if end is not None:
+            last[place] = max(last.get(place, 0), end)
+        last.setdefault(place, max(known[0][0], began))
     return Patrol(
-        from_ms, to_ms, days, stays, visits,
-        {place: gaps([one for one in found if one[1] >= from_ms], last.get(place, min(began, from_ms)), from_ms, to_ms)
-         for place, found in visits.items()},
+        from_ms, to_ms, days, stays, visits, _gaps(days, visits, last),
         {device: lost_spans(timelines.get(device), [(from_ms, min(to_ms + LATE_MS_MAX, asked.now_ms))])
          for device in devices},
         history, asked.now_ms,
     )  # fmt: skip
+
+
+def dwells_until(history: History, day: int) -> dict[str, list[Dwell]]:
+    """Since when each place of a local day has been one without a break, and for how long robots had to stay."""
+    newest = history.index_on(day)
+    going_on = {point.place for point in points_of(history.plans[newest].ledger)}
+    found: dict[str, list[Dwell]] = {place: [] for place in going_on}
+    for index in range(newest, -1, -1):
+        begin_ms = day_bounds(history.first_days[index], history.zone)[0] if index else EVER_MS
+        needed = {point.place: point.dwell_ms for point in points_of(history.plans[index].ledger)}
+        going_on &= needed.keys()
+        for place in going_on:
+            found[place].insert(0, (begin_ms, needed[place]))
+    return found
+
+
+def _gaps(
+    days: Sequence[PatrolledDay], visits: Mapping[tuple[str, int], Sequence[Visit]], last: Mapping[str, int]
+) -> dict[str, list[Gap]]:
+    """Gaps of each place over each run of days on which it was one; `last` is carried into the first day."""
+    runs: dict[str, list[_Run]] = {}
+    for day in days:
+        for point in day.points:
+            of_place = runs.setdefault(point.place, [])
+            if not of_place or of_place[-1].to_ms != day.from_ms:
+                # a place that came within the window is as old as it is
+                of_place.append(_Run(last[point.place] if day is days[0] else day.from_ms, day.from_ms))
+            run = of_place[-1]
+            run.visits += visits_within(visits[point.place, point.dwell_ms], point.dwell_ms, day.from_ms, day.to_ms)
+            run.to_ms = day.to_ms
+    return {
+        place: [gap for run in of_place for gap in gaps(run.visits, run.last_ms, run.from_ms, run.to_ms)]
+        for place, of_place in runs.items()
+    }
+
+
+@dataclass(slots=True)
+class _Run:
+    """Days on end on which a place is one: what was before them, and the visits in them."""
+
+    last_ms: int
+    from_ms: int
+    to_ms: int = 0
+    visits: list[Visit] = field(default_factory=list)
 
 
 def looked(asked: Asked) -> Patrol | None:

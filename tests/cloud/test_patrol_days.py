@@ -3,8 +3,25 @@
 from fractions import Fraction
 from pathlib import Path
 
-from tests.cloud.patrols import BEGIN_MS, DAY_MS, HOUR_MS, MINUTE_MS, NAME, ROBOTS, ask, straight, tell_walks, zone
-from tests.cloud.told import Walk, ledger_text, new_cloud
+import pytest
+
+from cloud.facts.ledgers import import_ledger
+from tests.cloud.patrols import (
+    BEGIN_MS,
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    NAME,
+    ROBOTS,
+    ask,
+    ledger_of,
+    patrol_text,
+    point,
+    straight,
+    tell_walks,
+    zone,
+)
+from tests.cloud.told import Cloud, Told, Walk, ledger_text, new_cloud
 
 SIZE = "width_m: 20.0, height_m: 20.0"
 TWO_GRIDS = (
@@ -46,4 +63,82 @@ def test_repeats_are_area_too(tmp_path: Path) -> None:
 
     assert repeated.value == Fraction(1, 2)
     assert (repeated.numerator, repeated.denominator) == (20 * 20 * 4, 2 * 20 * 20 * 4)
+    cloud.engine.dispose()
+
+
+def daily(cloud: Cloud, days: int, *drives: tuple[str, int, range]) -> None:
+    """Each day a drive of each (device, x in mm at which it stands for 20 s at 01:00, days on which it does)."""
+    for day in range(days):
+        begin_ms = BEGIN_MS + day * DAY_MS
+        walks = tuple(
+            Walk(device, straight(begin_ms + HOUR_MS, 20, (x_mm, 15_000), (0, 0)))
+            for device, x_mm, on in drives
+            if day in on
+        )
+        cloud.tell([Told(day + 1, begin_ms, begin_ms + DAY_MS, walks=walks)])
+
+
+def counted(cloud: Cloud, name: str, first: int, last: int) -> tuple[int, int]:
+    """Numerator and denominator over days [first, last)."""
+    found = ask(cloud, ledger_of(cloud), name, BEGIN_MS + last * DAY_MS, BEGIN_MS + first * DAY_MS)
+    return found.numerator, found.denominator
+
+
+@pytest.mark.parametrize(("before", "after", "visited"), [(0, 600, 3), (600, 0, 1)])
+@pytest.mark.parametrize("name", ["robot.checkpoint_coverage", "robot.slot_punctuality", "robot.timeliness"])
+def test_a_new_dwell_time_judges_no_day_before_it(
+    tmp_path: Path, name: str, before: int, after: int, visited: int
+) -> None:
+    def text(dwell_s: int) -> str:
+        more = ', max_interval_min: 60, rounds: ["01:00"]'
+        return patrol_text(points=[point("c1", "all", 15, 15, f", dwell_s: {dwell_s}")], zone_more=more)
+
+    cloud = new_cloud(tmp_path)
+    cloud.ledger(text(before))
+    daily(cloud, 4, ("d1", 15_000, range(4)))
+    first_days = counted(cloud, name, 0, 3)
+    import_ledger(cloud.engine, text(after), "l", actor="t", now_ms=BEGIN_MS + 3 * DAY_MS + 1)
+    days = [counted(cloud, name, day, day + 1) for day in range(4)]
+
+    assert counted(cloud, name, 0, 3) == first_days
+    assert counted(cloud, name, 0, 4) == (sum(day[0] for day in days), sum(day[1] for day in days))
+    if name != "robot.timeliness":
+        assert counted(cloud, name, 0, 4) == (visited, 4)
+    cloud.engine.dispose()
+
+
+def test_a_point_is_as_old_as_it_is_and_does_not_age_when_it_is_gone(tmp_path: Path) -> None:
+    """Visited each day at 01:00: the first day has waited an hour, others a day less 19 s; as windows and as days."""
+    one, two = point("c1", "all", 15, 15), point("c2", "all", 25, 15)
+    texts = {name: patrol_text(points=points, zone_more=", max_interval_min: 120")
+             for name, points in (("one", [one]), ("two", [one, two]))}  # fmt: skip
+    there = {"removed": range(3), "added": range(3, 6)}
+    for case, (first, second) in {"removed": ("two", "one"), "added": ("one", "two")}.items():
+        folder = tmp_path / case
+        folder.mkdir()
+        cloud = new_cloud(folder)
+        cloud.ledger(texts[first])
+        daily(cloud, 6, ("d1", 15_000, range(6)), ("d2", 25_000, there[case]))
+        import_ledger(cloud.engine, texts[second], "l", actor="t", now_ms=BEGIN_MS + 3 * DAY_MS + 1)
+        ages = [counted(cloud, "robot.idleness_max", day, day + 1)[0] for day in range(6)]
+        timely = [counted(cloud, "robot.timeliness", day, day + 1) for day in range(6)]
+
+        assert counted(cloud, "robot.idleness_max", 0, 6)[0] == max(ages) == DAY_MS - 19_000, case
+        assert counted(cloud, "robot.timeliness", 0, 6) == tuple(map(sum, zip(*timely, strict=True))), case
+        cloud.engine.dispose()
+
+
+def test_a_point_that_came_again_begins_anew(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    texts = [patrol_text(points=[point(name, "all", 15, 15)]) for name in ("old", "other", "old")]
+    cloud.ledger(texts[0])
+    daily(cloud, 6, ("d1", 15_000, range(1)), ("d2", 35_000, range(6)))
+    for day, text in ((2, texts[1]), (4, texts[2])):
+        import_ledger(cloud.engine, text, "l", actor="t", now_ms=BEGIN_MS + day * DAY_MS + 1)
+
+    # two days each: from the visit at 01:00 to the end of day 1, and whole lives without a visit
+    assert counted(cloud, "robot.idleness_max", 0, 2)[0] == 2 * DAY_MS - HOUR_MS - 19_000
+    assert [counted(cloud, "robot.idleness_max", *days)[0] for days in ((2, 4), (4, 6), (5, 6), (0, 6))] == [
+        2 * DAY_MS
+    ] * 4
     cloud.engine.dispose()
