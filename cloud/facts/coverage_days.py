@@ -1,7 +1,7 @@
 """What robots saw, by robot and UTC quarter hour: past quarters from the store, the running one when asked for.
 
-A quarter's cells, stays and counts are a pure function of its poses and of the last pose of the 5 s before, for the
-ledger of its day. They are never merged incrementally: a quarter whose poses changed is computed again.
+A quarter's cells, stays and counts are a pure function of its poses and nodes, of the last pose of the 5 s before and
+the last node named before, for the ledger of its day. They are never merged incrementally: a quarter whose poses changed is computed again.
 """
 
 import zlib
@@ -293,19 +293,28 @@ def _compute(connection: sa.Connection, site: str, device: str, quarter: int, pl
     bodies = connection.execute(
         sa.select(poses.c.utc_quarter, poses.c.body).where(*_within(poses, site, device, two))
     ).all()
-    named = connection.execute(
-        sa.select(patrol_nodes.c.time_ms, patrol_nodes.c.node)
-        .where(*_within(patrol_nodes, site, device, two))
-        .order_by(patrol_nodes.c.time_ms, patrol_nodes.c.node)
-    ).all()
+    named = _named(connection, site, device, two)
     found = plan.placed(pose_set(decode_poses(row.body) for row in bodies))
     from_ms, to_ms = quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS
     drive = drive_of(found, from_ms, to_ms, plan.rasters, sight)
     stays = stays_of(drive, plan.rasters, plan.discs, from_ms, to_ms)
-    for name, spans in node_stays(drive, [(row.time_ms, row.node) for row in named], plan.nodes, from_ms).items():
+    for name, spans in node_stays(drive, named, plan.nodes, from_ms).items():
         stays[name] = sorted([*stays.get(name, ()), *spans])
     cells = {name: packed(mask) for name, mask in cells_of(drive, plan.rasters, sight).items()}
     return Quarter(cells, stays, _counts(drive, plan, from_ms, to_ms))
+
+
+def _named(connection: sa.Connection, site: str, device: str, quarters: range) -> list[tuple[int, str]]:
+    """The nodes that a robot named in these quarters, after the last one before them."""
+    chosen = sa.select(patrol_nodes.c.time_ms, patrol_nodes.c.node)
+    times = patrol_nodes.c.time_ms, patrol_nodes.c.node
+    before = connection.execute(
+        chosen.where(*_within(patrol_nodes, site, device, range(quarters.start)))
+        .order_by(patrol_nodes.c.utc_quarter.desc(), *(column.desc() for column in times))
+        .limit(1)
+    ).all()
+    within = connection.execute(chosen.where(*_within(patrol_nodes, site, device, quarters)).order_by(*times)).all()
+    return [(row.time_ms, row.node) for row in (*before, *within)]
 
 
 def _counts(drive: Drive, plan: Plan, from_ms: int, to_ms: int) -> dict[str, int]:

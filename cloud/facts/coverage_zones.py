@@ -109,7 +109,7 @@ def _is_within(edges: tuple[Int64s, Int64s, Int64s, Int64s], x_mm: Int64s, y_mm:
     return odd
 
 
-FORMAT = 2  # of what is derived from poses; another number makes all of it be derived again
+FORMAT = 3  # of what is derived from poses; another number makes all of it be derived again
 
 
 def plan_version(ledger: Ledger) -> str:

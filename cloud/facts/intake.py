@@ -184,7 +184,16 @@ def _store_nodes(connection: sa.Connection, facts: FrameFacts) -> None:
         row = {"site": facts.site, "device": device, "utc_quarter": time_ms // QUARTER_MS, "time_ms": time_ms,
                "node": node}  # fmt: skip
         if connection.execute(_INSERT[patrol_nodes], row).rowcount:
-            _mark_quarters(connection, facts.site, device, time_ms // QUARTER_MS)
+            quarter = time_ms // QUARTER_MS
+            _mark_quarters(connection, facts.site, device, quarter)
+            # The next node that was named counts only when it is another one, however much later that was.
+            mine = (patrol_nodes.c.site == facts.site) & (patrol_nodes.c.device == device)
+            later = sa.select(sa.func.min(patrol_nodes.c.utc_quarter)).where(
+                mine, patrol_nodes.c.utc_quarter > quarter + 1
+            )
+            following = connection.execute(later).scalar()
+            if following is not None:
+                connection.execute(MARK_QUARTER, quarter_mark(facts.site, device, following))
 
 
 def _mark_quarters(connection: sa.Connection, site: str, device: str, quarter: int) -> None:

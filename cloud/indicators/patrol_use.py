@@ -44,7 +44,10 @@ class ZoneService:
 
 
 def deployment(asked: Asked) -> list[ZoneService]:
-    """Every zone that requires patrol, over its required hours in the window up to now; areas of the latest day."""
+    """Every zone that requires patrol, over its required hours in the window up to now; areas of the latest day.
+
+    Zones none of whose required hours have begun are left out: nothing can be said of them yet.
+    """
     window, began = asked.until_now, began_ms(asked)
     if began is None or max(window.from_ms, began) >= window.to_ms:
         return []
@@ -72,8 +75,10 @@ def deployment(asked: Asked) -> list[ZoneService]:
             last[zone.id] = ZoneService(zone.id, _area_dm2(plan, zone.id), zone.min_agents, len(zone.robots), 0, 0)
     found = []
     for name, one in last.items():
+        if not required[name]:
+            continue
         needed = IN_SERVICE_SHARE * required[name]
-        mine = [pair for pair in up if pair[0] == name] if required[name] else []
+        mine = [pair for pair in up if pair[0] == name]
         served = sum(up[pair] >= needed for pair in mine)
         perhaps = sum(up[pair] + lost[pair] >= needed for pair in mine)
         found.append(ZoneService(name, one.area_dm2, one.min_agents, one.assigned, served, perhaps))

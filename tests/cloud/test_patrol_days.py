@@ -9,6 +9,7 @@ from cloud.facts.ledgers import import_ledger
 from tests.cloud.patrols import (
     BEGIN_MS,
     DAY_MS,
+    FLOOR,
     HOUR_MS,
     MINUTE_MS,
     NAME,
@@ -17,6 +18,8 @@ from tests.cloud.patrols import (
     ledger_of,
     patrol_text,
     point,
+    robot_entries,
+    robot_inventory,
     straight,
     tell_walks,
     zone,
@@ -141,4 +144,54 @@ def test_a_point_that_came_again_begins_anew(tmp_path: Path) -> None:
     assert [counted(cloud, "robot.idleness_max", *days)[0] for days in ((2, 4), (4, 6), (5, 6), (0, 6))] == [
         2 * DAY_MS
     ] * 4
+    cloud.engine.dispose()
+
+
+NODES = patrol_text(points=[f"  - {{id: c1, {NAME}, zone: all, node: n1}}"],
+                    zone_more=', rounds: ["01:00", "02:00", "03:00"]')  # fmt: skip
+
+
+def named(seq: int, *nodes: tuple[int, str]) -> Told:
+    """Nodes that a robot named at full hours."""
+    return Told(
+        seq, BEGIN_MS, BEGIN_MS + DAY_MS, nodes=tuple(("d1", BEGIN_MS + hour * HOUR_MS, one) for hour, one in nodes)
+    )
+
+
+def test_the_same_node_named_again_hours_later_is_one_visit(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    cloud.ledger(NODES)
+    cloud.tell([named(1, (1, "n1"), (2, "n1"), (3, "n1"))])
+
+    assert counted(cloud, "robot.slot_punctuality", 0, 1) == (1, 3)
+    cloud.engine.dispose()
+
+
+def test_a_node_that_is_told_late_makes_the_next_one_another_visit(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    cloud.ledger(NODES)
+    cloud.tell([named(1, (1, "n1"), (3, "n1"))])
+    before = counted(cloud, "robot.slot_punctuality", 0, 1)
+    cloud.tell([named(2, (2, "n2"))])
+
+    assert (before, counted(cloud, "robot.slot_punctuality", 0, 1)) == ((1, 3), (2, 3))
+    cloud.engine.dispose()
+
+
+def test_deployment_is_null_before_the_first_required_hour(tmp_path: Path) -> None:
+    cloud = new_cloud(tmp_path)
+    zones = [zone("early", (0, 0, 20, 30), ', required_hours: ["08:00-10:00"], robots: [r1]'),
+             zone("late", (20, 0, 40, 30), ', required_hours: ["20:00-22:00"], robots: [r1]')]  # fmt: skip
+    ledger = cloud.ledger(ledger_text(FLOOR, ROBOTS, "zones:", *zones))
+    entries = tuple(robot_entries("d1", BEGIN_MS, BEGIN_MS + 9 * HOUR_MS))
+    cloud.tell([Told(1, BEGIN_MS, BEGIN_MS + 9 * HOUR_MS, entries=entries, records=robot_inventory("d1", "d2"))])
+    found = {
+        (name, hour): ask(cloud, ledger, name, BEGIN_MS + hour * HOUR_MS)
+        for name in ("robot.deployment", "robot.deployment_zones")
+        for hour in (7, 9)
+    }
+
+    assert {one.value for (_, hour), one in found.items() if hour == 7} == {None}
+    assert {one.value for (_, hour), one in found.items() if hour == 9} == {Fraction(1)}
+    assert found["robot.deployment_zones", 9].denominator == 1  # of the other zone nothing can be said yet
     cloud.engine.dispose()
