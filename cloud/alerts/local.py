@@ -18,6 +18,7 @@ from cloud.alerts.alert import Key, Terms
 from cloud.alerts.engine import AlertEngine
 from cloud.alerts.lifecycle import Cleared, Event, Raised
 from cloud.alerts.view import SiteView
+from cloud.facts.claims import AHEAD_MS, is_plausible
 from cloud.facts.database import reading
 from cloud.facts.failures import asking
 from cloud.facts.tables_alerts import local_alerts
@@ -31,6 +32,7 @@ ACTIVE = "active"
 SOURCE = "edge:"  # before the gateway's id, as a source of an alert
 LOOK_BACK_MS = 35 * 86_400_000  # at a start
 AGAIN_S = 5.0  # after the store did not answer
+UNUSABLE = (ArithmeticError, ValueError, msgspec.MsgspecError)  # what one record, however wrong, can lead to
 _log = structlog.get_logger(__name__)
 
 
@@ -73,11 +75,13 @@ class LocalAlerts:
         self._due: dict[str, int] = {}
         self._wake = asyncio.Event()
 
-    def frames_arrived(self, site: str, frames: Sequence[Frame], _: int) -> None:
+    def frames_arrived(self, site: str, frames: Sequence[Frame], received_ms: int) -> None:
         """Take note of what is to be looked at."""
         said = [one.since_ms for frame in frames for one in frame.content.records if isinstance(one, LocalAlert)]
         if said:
-            self._due[site] = min(*said, self._due.get(site, self._now()))
+            known = all(is_plausible(since_ms, received_ms) for since_ms in said)
+            from_ms = min(said) if known else self._now() - LOOK_BACK_MS
+            self._due[site] = min(from_ms, self._due.get(site, self._now()))
             self._wake.set()
 
     async def run(self) -> None:
@@ -94,6 +98,8 @@ class LocalAlerts:
             for site, since_ms in due.items():
                 try:
                     await self.look(site, since_ms)
+                except UNUSABLE as error:
+                    _log.error("local alerts of a site cannot be taken up", site=site, problem=str(error))
                 except StorageUnavailable as error:
                     _log.warning("local alerts of a site wait for the disk", site=site, problem=str(error))
                     self._due[site] = min(since_ms, self._due.get(site, since_ms))
@@ -101,7 +107,7 @@ class LocalAlerts:
                     self._wake.set()
 
     async def look(self, site: str, since_ms: int) -> None:
-        """Take up what turned from a moment on. Raises StorageUnavailable."""
+        """Take up what turned from a moment on; what cannot be is logged and left out. Raises StorageUnavailable."""
         rows = await asyncio.to_thread(self._turned, site, since_ms)
         view = self._engine.view(site)
         things = {one.device: one.id for one in view.spaces} | {one.device: one.id for one in view.robots}
@@ -117,7 +123,10 @@ class LocalAlerts:
             alert = self._engine.book.get(key)
             said = alert is not None and alert.active_by(SOURCE + gateway)
             if holds is not None and not said:
-                events.append((key, _raised(key, holds, rule, view)))
+                try:
+                    events.append((key, _raised(key, holds, rule, view)))
+                except UNUSABLE as error:
+                    _log.error("a local alert cannot be taken up", site=site, rule=rule_id, problem=str(error))
             elif holds is None and said:
                 events.append((key, Cleared(turns[-1].since_ms, SOURCE + gateway)))
             if rule is not None and ended:
@@ -139,10 +148,12 @@ class LocalAlerts:
         columns = local_alerts.c
         with asking("local alerts"), reading(self._database) as connection:
             place = (columns.gateway, columns.rule, columns.device)
-            turned = sa.select(*place).where(columns.site == site, columns.since_ms >= since_ms).distinct()
+            turned = sa.select(*place).where(columns.site == site, columns.since_ms >= max(since_ms, 0)).distinct()
             touched = {tuple(row) for row in connection.execute(turned)}
             query = sa.select(*(columns[name] for name in Turned._fields)).where(
-                columns.site == site, columns.since_ms >= min(since_ms, self._now()) - LOOK_BACK_MS
+                columns.site == site,
+                columns.since_ms >= max(min(since_ms, self._now()) - LOOK_BACK_MS, 0),
+                columns.since_ms <= self._now() + AHEAD_MS,  # what an earlier version took in may be anything
             )
             rows = connection.execute(query.order_by(*place, columns.since_ms, columns.condition))
             return [turn for row in rows if (turn := Turned(*row))[:3] in touched]

@@ -17,6 +17,7 @@ from devices.records import DeviceInfo, Inventory, Link, LocalAlert, Loss, Profi
 
 DAY_MS = 86_400_000
 QUARTER_MS = 900_000
+AHEAD_MS = 5 * 60_000  # how far a clock may be ahead of the one that receives
 NODE_POINT = "last_node"  # of a robot: the node that it reached last (VDA 5050)
 
 
@@ -148,9 +149,19 @@ def facts_of(frame: Frame, received_ms: int, site: str) -> FrameFacts:
         profiles=tuple(one for one in records if isinstance(one, ProfileText)),
         inventories=tuple(one for one in records if isinstance(one, Inventory)),
         losses=tuple(one for one in records if isinstance(one, Loss)),
-        local_alerts=tuple(one for one in records if isinstance(one, LocalAlert)),
+        local_alerts=tuple(_timed(one, received_ms) for one in records if isinstance(one, LocalAlert)),
         nodes=tuple(_nodes(frame)) if events else (),
     )  # fmt: skip
+
+
+def is_plausible(time_ms: int, received_ms: int) -> bool:
+    """Whether a condition can have turned then, by what was received when: after 1970 and hardly in the future."""
+    return 0 <= time_ms <= received_ms + AHEAD_MS
+
+
+def _timed(one: LocalAlert, received_ms: int) -> LocalAlert:
+    """An alert of a gateway; one at an impossible time counts from when it was learned, so that nobody misses it."""
+    return one if is_plausible(one.since_ms, received_ms) else msgspec.structs.replace(one, since_ms=received_ms)
 
 
 def encode_claims(rows: ClaimRows) -> bytes:

@@ -1,9 +1,12 @@
 """What gateways say by their own rules and what the cloud finds are one alert: real facts, real alerts."""
 
+import asyncio
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +21,7 @@ from devices.frame import Content
 from devices.reading import Series
 from devices.records import LocalAlert
 from tests.cloud.live_world import FAULT, FINE, POINT, SITE, START_MS, World, sealed, started
+from tests.waiting import until
 
 RULE = "equipment-fault-a"
 
@@ -39,6 +43,13 @@ class Merged:
             store_facts(connection, facts_of(frame, self.world.now_ms, SITE))
         self.local.frames_arrived(SITE, [frame], self.world.now_ms)
         await self.local.look(SITE, since_ms)
+
+    async def arrives(self, record: LocalAlert, seq: int) -> None:
+        """A frame with this record arrives now, and whoever runs is told."""
+        frame = sealed(Content(records=(record,)), self.world.now_ms, seq=seq)
+        with writing(self.world.database) as connection:
+            store_facts(connection, facts_of(frame, self.world.now_ms, SITE))
+        self.local.frames_arrived(SITE, [frame], self.world.now_ms)
 
     def alerts(self) -> list[Alert]:
         return self.world.store.page(Filter(open_only=False), 50)
@@ -128,6 +139,46 @@ async def test_a_frame_with_values_and_an_alert_is_one_alert_as_well(tmp_path: P
         await merged.local.look(SITE, 0)
 
         assert len(merged.alerts()) == 1
+
+
+@pytest.mark.parametrize("since_ms", [10**15, -(10**15), 2**62, START_MS + 3_600_000])
+async def test_an_alert_at_an_impossible_time_counts_from_when_it_was_learned_and_stops_nobody(
+    tmp_path: Path, since_ms: int
+) -> None:
+    with started(tmp_path / "facts.sqlite") as world:
+        merged = Merged(world)
+        world.engine.book.loaded.set()
+        learned_ms = world.now_ms
+        running = asyncio.create_task(merged.local.run())
+        await merged.arrives(LocalAlert(RULE, "di-1", "active", "red", since_ms), seq=1)
+        await until(lambda: merged.alerts() or running.done())
+        await merged.arrives(LocalAlert("mains-lost", "di-1", "active", "red", learned_ms), seq=2)
+        await until(lambda: len(merged.alerts()) > 1 or running.done())
+        found = sorted((alert.key.rule, alert.opened_ms) for alert in merged.alerts())
+        ended = running.done()
+        running.cancel()
+
+    assert found == [(RULE, learned_ms), ("mains-lost", learned_ms)]
+    assert not ended
+
+
+async def test_a_restart_survives_impossible_times_that_were_stored_before(tmp_path: Path) -> None:
+    with started(tmp_path / "facts.sqlite") as world:
+        merged = Merged(world)
+        world.engine.book.loaded.set()
+        for seq, (rule, since_ms) in enumerate([(RULE, 10**15), ("smoke", -(10**15)), ("mains-lost", START_MS)], 1):
+            facts = facts_of(sealed(Content(), world.now_ms, seq=seq), world.now_ms, SITE)
+            said = LocalAlert(rule, "di-1", "active", "red", since_ms)
+            with writing(world.database) as connection:
+                store_facts(connection, dataclasses.replace(facts, local_alerts=(said,)))
+        running = asyncio.create_task(merged.local.run())
+        await until(lambda: merged.alerts() or running.done())
+        found = [alert.key.rule for alert in merged.alerts()]
+        ended = running.done()
+        running.cancel()
+
+    assert found == ["mains-lost"]
+    assert not ended
 
 
 TURNS = [
