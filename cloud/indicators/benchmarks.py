@@ -21,7 +21,7 @@ from cloud.facts.inputs import EVERY_SITE, Input, enter, in_force, inputs_of
 from cloud.facts.tables_results import result_heads
 from cloud.indicators.definition import Better, IndicatorResult, Window
 from cloud.indicators.entering import EntryRefused, Word
-from cloud.indicators.imported import Number
+from cloud.indicators.imported import PLACES_MAX, Number, read_input
 from cloud.indicators.periods import months_after
 from cloud.indicators.policy import IndicatorPolicy
 from cloud.indicators.results import newest_result
@@ -93,17 +93,15 @@ def enter_benchmark(connection: sa.Connection, benchmark: Benchmark, word: Word,
 
 def benchmarks_set(connection: sa.Connection) -> list[tuple[Benchmark, Input]]:
     """Every benchmark, by id."""
-    return [
-        (Benchmark.model_validate_json(one.document), one)
-        for one in in_force(inputs_of(connection, EVERY_SITE, BENCHMARK_KIND))
-    ]
+    entered = in_force(inputs_of(connection, EVERY_SITE, BENCHMARK_KIND))
+    return [(benchmark, one) for one in entered if (benchmark := read_input(one, Benchmark)) is not None]
 
 
 def freeze(connection: sa.Connection, site: str, compared: Compared, word: Word, better: Better) -> Input:
     """Make what was reached the site's new target. Raises EntryRefused."""
     if compared.stage is not Stage.REACHED or compared.value is None:
         raise EntryRefused(f"only a benchmark that is reached can be frozen; this one is at {compared.stage}")
-    benchmark, value = compared.benchmark, str(float(compared.value))
+    benchmark, value = compared.benchmark, f"{float(compared.value):.{PLACES_MAX}f}"
     document = Freeze(benchmark=benchmark.id, indicator=benchmark.indicator, value=value)
     target = TargetEntry(
         indicator=benchmark.indicator, value=float(compared.value), better=better,

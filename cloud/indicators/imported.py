@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from pydantic import AfterValidator, Field
 
 from cloud.facts.days import length_ms, merged
@@ -22,19 +23,33 @@ from cloud.indicators.definition import Better, Definition, IndicatorResult, Win
 from cloud.indicators.targets import IndicatorId
 from devices.document import Section
 
+_log = structlog.get_logger(__name__)
+_S = TypeVar("_S", bound=Section)
 DEFINITION_KIND, VALUE_KIND = "indicator", "indicator-value"
 DEFINITIONS_MAX = 2_000  # of a site, with those of every site
+PLACES_MAX, DIGITS_MAX = 18, 40  # of a number that is told
+VALUE_MAX = 10**15
+DENOMINATOR_BITS_MAX = 200  # of a mean or sum; what needs more is rounded to 18 places
 BUILT_IN = ("equipment.", "robot.", "parking.", "alarm.", "data.", "ledger.")
 
 
 def _decimal(text: str) -> str:
-    """Check a number in decimal notation. Raises ValueError."""
+    """Check a number in decimal notation: what it takes to write it out is bounded, too. Raises ValueError."""
+    if len(text) > DIGITS_MAX:
+        raise ValueError(f"expected at most {DIGITS_MAX} characters")
     try:
         number = Decimal(text)
     except ArithmeticError as error:
         raise ValueError("expected a number like 0.83 or 12") from error
-    if not number.is_finite() or number < 0 or number > 10**15 or len(text) > 40:
+    _, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int) or number < 0 or number > VALUE_MAX:
         raise ValueError("expected a number from 0 to 10^15")
+    if exponent < -PLACES_MAX or max(exponent, 0) + len(digits) > DIGITS_MAX:
+        raise ValueError(f"expected at most {PLACES_MAX} places and {DIGITS_MAX} digits")
+    try:
+        Fraction(text)
+    except ValueError as error:  # Decimal reads more than Fraction does, like 1__0
+        raise ValueError("expected a number like 0.83 or 12") from error
     return text
 
 
@@ -102,8 +117,9 @@ def definitions_of(own: Sequence[Input], shared: Sequence[Input]) -> dict[str, I
     """Imported indicators of a site, by id; its own definition goes before one for every site."""
     found = {}
     for one in [*in_force(shared), *in_force(own)]:
-        definition = ImportedDefinition.model_validate_json(one.document)
-        found[definition.id] = definition
+        definition = read_input(one, ImportedDefinition)
+        if definition is not None:
+            found[definition.id] = definition
     return found
 
 
@@ -122,9 +138,19 @@ def told(connection: sa.Connection, site: str, window: Window) -> dict[str, list
     found: dict[str, list[Told]] = {}
     for row in connection.execute(chosen.order_by(inputs.c.valid_from_ms, inputs.c.id)).mappings():
         entry = Input(**row)
-        value = ImportedValue.model_validate_json(entry.document)
-        found.setdefault(value.indicator, []).append(Told(value, *entry.span, entry))
+        value = read_input(entry, ImportedValue)
+        if value is not None:
+            found.setdefault(value.indicator, []).append(Told(value, *entry.span, entry))
     return found
+
+
+def read_input(entry: Input, model: type[_S]) -> _S | None:
+    """A document that was entered; None where rules of today would not let it in: it is left out, and it is said."""
+    try:
+        return model.model_validate_json(entry.document)
+    except ValueError as error:
+        _log.warning("an input cannot be read", site=entry.site, kind=entry.kind, id=entry.id, problem=str(error))
+        return None
 
 
 def first_told_ms(connection: sa.Connection, site: str) -> int | None:
@@ -175,6 +201,8 @@ def _aggregated(
             weights = [1] * len(values)
         weighted = sum((one.value.exact * weight for one, weight in zip(values, weights, strict=True)), Fraction(0))
         value = weighted / sum(weights)
+    if value.denominator.bit_length() > DENOMINATOR_BITS_MAX:
+        value = round(value, PLACES_MAX)
     return value, value.as_integer_ratio()
 
 

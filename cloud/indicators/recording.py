@@ -32,10 +32,17 @@ class Recorder:
         while True:
             try:
                 for ledger in await asyncio.to_thread(self._ledgers):
-                    await self.settle(ledger)
+                    await self._settle_alone(ledger)
             except StorageUnavailable as error:
                 _log.warning("results are issued later", problem=str(error))
             await asyncio.sleep(LOOK_S)
+
+    async def _settle_alone(self, ledger: Ledger) -> None:
+        """What cannot be worked out at one site keeps no other site waiting. Raises StorageUnavailable."""
+        try:
+            await self.settle(ledger)
+        except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+            _log.error("results of a site cannot be issued", site=ledger.site.id, problem=str(error), exc_info=True)
 
     async def settle(self, ledger: Ledger) -> None:
         """Issue all that is due of a site, step by step. Raises StorageUnavailable."""
