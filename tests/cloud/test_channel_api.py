@@ -64,7 +64,12 @@ async def test_a_receiver_that_refuses_is_reported_by_the_test_button(api: httpx
 
 @pytest.mark.parametrize(
     "channel",
-    [{}, {"name": "x", "type": "webhook", "url": "https://x.example"}, {"name": "x", "type": "post", "url": "x"}],
+    [
+        {},
+        {"name": "x", "type": "webhook", "url": "https://x.example"},
+        {"name": "x", "type": "post", "url": "x"},
+        {"name": "x", "type": "feishu", "url": "http://[::1"},
+    ],
 )
 async def test_a_channel_that_cannot_work_is_refused_with_the_place(
     api: httpx.AsyncClient, channel: dict[str, str]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import aiomqtt
+import apprise
 import pytest
 from fastapi import Response
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -17,7 +18,7 @@ from cloud.alerts.notify import bots
 from cloud.alerts.notify.channels import Channel, parse_channel
 from cloud.alerts.notify.deliveries import RETRY_MS, Delivery, Try
 from cloud.alerts.notify.outgoing import Refused, Unreachable, checked_address, post
-from cloud.alerts.notify.senders import WEBHOOK_BYTES_MAX, Parcel, sender_of, webhook_body
+from cloud.alerts.notify.senders import WEBHOOK_BYTES_MAX, Parcel, host_of, sender_of, webhook_body
 from cloud.alerts.notify.texts import Message, Site, message_of
 from cloud.alerts.outbox import Line, Notification
 from devices.rules import Severity
@@ -204,6 +205,23 @@ async def test_nobody_is_followed_elsewhere() -> None:
         {"type": "mqtt", "url": "mqtt://host"},
         {"type": "pigeon", "url": "https://example.com"},
         {"type": "feishu", "url": "https://example.com", "colour": "blue"},
+        {"type": "webhook", "url": "https://example.com", "secrets": ["whsec_a"]},
+        {"type": "webhook", "url": "https://example.com", "secrets": ["whsec_"]},
+        {"type": "webhook", "url": "https://example.com", "secrets": ["whsec_é"]},
+        {"type": "feishu", "url": "http://a..b/"},
+        {"type": "feishu", "url": f"http://{'a' * 70}.example/"},
+        {"type": "feishu", "url": "http://host:99999/"},
+        {"type": "feishu", "url": "http://host\x00/"},
+        {"type": "feishu", "url": "http://[::1"},
+        {"type": "mqtt", "url": "mqtt://host:99999/t"},
+        {"type": "mqtt", "url": "mqtt:///t"},
+        {"type": "mqtt", "url": "mqtt://host/alerts/+"},
+        {"type": "apprise", "url": "mailto://[::1"},
+        {"type": "apprise", "url": "syslog://"},
+        {"type": "apprise", "url": "fcm://project?keyfile=http://127.0.0.1/"},
+        {"type": "apprise", "url": "json://example.com/?KeyFile=/etc/passwd"},
+        {"type": "apprise", "url": "mailto://example.com?x=1&pgp%6bey=/etc/passwd"},
+        {"type": "apprise", "url": "ntfy://example.com/topic?to=x;attach=http://127.0.0.1/"},
     ],
 )
 def test_a_channel_that_cannot_work_is_refused_when_it_is_entered(document: Mapping[str, object]) -> None:
@@ -215,6 +233,57 @@ def test_what_is_shown_of_an_address_holds_no_secret() -> None:
     shown = channel("feishu", "https://user:pass@open.feishu.cn/open-apis/bot/v2/hook/token?x=secret").shown_url
 
     assert shown == "https://open.feishu.cn/…"
+    assert (
+        channel("apprise", "mailtos://user:pass@example.com?to=li@example.com").shown_url == "mailtos://example.com/…"
+    )
+    for scheme in ("tgram", "discord", "pushplus", "schan", "ntfy"):  # what stands where a host would is the secret
+        assert channel("apprise", f"{scheme}://token").shown_url == f"{scheme}://…"
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("tgram://123456789:abcdefg_hijklmnop/12315544/", ""),
+        ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", ""),
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general", ""),
+        ("pushplus://abcdabcdabcdabcdabcdabcdabcdabcd", ""),
+        ("ntfy://topic", ""),
+        ("ntfy://ntfy.example/topic", "ntfy.example"),
+        ("json://example.com/x", "example.com"),
+        ("mailto://user:pass@example.com?smtp=10.0.0.1", "10.0.0.1"),
+    ],
+)
+def test_only_what_is_a_host_is_looked_up_for_apprise_not_a_token(url: str, host: str) -> None:
+    plugin = apprise.Apprise.instantiate(channel("apprise", url).url, suppress_exceptions=True)
+
+    assert plugin is not None
+    assert host_of(plugin) == host
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
+async def test_apprise_is_kept_from_private_networks_too() -> None:
+    inside = channel("apprise", "mailto://user:pass@example.com?smtp=10.0.0.1", allow_private=False)
+    with pytest.raises(Refused, match="private network"):
+        await sender_of(inside, lambda: NOW_MS).send([parcel()])
+
+
+async def test_a_name_that_no_host_can_have_is_refused() -> None:
+    with pytest.raises(Refused, match="cannot be asked"):
+        await checked_address("a..b", 80, allow_private=True)
+
+
+@pytest.mark.parametrize("host", ["64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "64:ff9b:1::a00:1"])
+async def test_an_address_with_an_ipv4_address_inside_is_not_public(host: str) -> None:
+    with pytest.raises(Refused, match="private network"):
+        await checked_address(host, 443, allow_private=False)
+
+
+def test_a_time_that_no_calendar_has_does_not_cost_the_message_its_words() -> None:
+    said = message_of(notification(lines=(line(since_ms=10**15), line("pump-4"))), SITE, "en").lines
+
+    assert "1000000000000000 ms" in said[0]
+    assert "05-28" in said[1]
 
 
 # --- retries -----------------------------------------------------------------------------------------------

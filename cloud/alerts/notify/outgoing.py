@@ -16,6 +16,8 @@ from devices.errors import Permanent, Transient
 TIMEOUT_S = 10.0
 ANSWER_BYTES_MAX = 100_000
 _RETRIED = frozenset({408, 425, 429})
+# IPv6 addresses behind which a router may put any IPv4 address: IPv4-compatible, NAT64 (RFC 6052, 8215), 6to4.
+_IPV4_INSIDE = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")))
 
 
 class Refused(Permanent):
@@ -40,6 +42,8 @@ async def checked_address(host: str, port: int, *, allow_private: bool) -> str:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Unreachable(f"{host} has no address: {error}") from error
+    except (UnicodeError, OverflowError) as error:
+        raise Refused(f"{host[:80]} cannot be asked: {error}") from error
     addresses = [str(one[4][0]) for one in found]
     if not allow_private and not all(_is_public(address) for address in addresses):
         raise Refused(f"{host} is an address of a private network; a channel must allow that")
@@ -49,6 +53,8 @@ async def checked_address(host: str, port: int, *, allow_private: bool) -> str:
 def _is_public(address: str) -> bool:
     one = ipaddress.ip_address(address.partition("%")[0])
     mapped = getattr(one, "ipv4_mapped", None)
+    if any(one in network for network in _IPV4_INSIDE):
+        return False
     return (mapped or one).is_global and not one.is_multicast
 
 

@@ -157,6 +157,13 @@ class _Mqtt:
         return 1
 
 
+def host_of(plugin: apprise.NotifyBase) -> str:
+    """Where the service connects to, empty where that is its own address: `host` is a token there, or a topic."""
+    if "host" not in plugin.template_tokens or getattr(plugin, "mode", "") == "cloud":
+        return ""
+    return str(getattr(plugin, "smtp_host", "") or getattr(plugin, "host", "") or "")
+
+
 class _Apprise:
     """Everything else that Apprise knows; it waits and blocks, so it works in a thread."""
 
@@ -168,7 +175,7 @@ class _Apprise:
         plugin = apprise.Apprise.instantiate(self._channel.url, asset=asset, suppress_exceptions=True)
         if plugin is None:
             raise Refused("Apprise does not know this address")
-        for host in {getattr(plugin, "smtp_host", ""), getattr(plugin, "host", "")} - {"", None}:
+        if host := host_of(plugin):
             await checked_address(host, getattr(plugin, "port", None) or 443, allow_private=self._channel.allow_private)
         message = parcels[0].message
         sending = asyncio.to_thread(plugin.notify, body=message.text, title=message.title, body_format="text")

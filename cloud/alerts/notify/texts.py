@@ -102,7 +102,10 @@ def _line(line: Line, site: Site, language: str) -> str:
 
 
 def _clock(time_ms: int, site: Site) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, site.zone).strftime("%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, site.zone).strftime("%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # no calendar has that year
+        return f"{time_ms} ms"
 
 
 def _link(notification: Notification, site: Site) -> str:
