@@ -19,15 +19,18 @@ def export_package(
     to: When,
     out: Annotated[Path, typer.Option(help="The file to write.")],
     *,
-    everything: Annotated[bool, typer.Option(help="Frames since the very first, not three days only.")] = False,
+    days_before: Annotated[
+        int | None, typer.Option(help="An excerpt: only what was received since so many days before the window.", min=1)
+    ] = None,
     data_dir: DataDir = DATA_DIR,
 ) -> None:
     """Write a signed package. The aggregator must not be running; a running one gives packages over its API.
 
-    It holds all frames received since three days before the window, so that late ones are in it.
+    It holds every frame since the first, so that each number can be computed again. An excerpt is smaller; from it
+    that may not be possible.
     """
     from cloud.aggregator import server_now_ms
-    from cloud.evidence.package import LOOKBACK_DAYS, Scope, Sources, deployment_key, export
+    from cloud.evidence.package import Scope, Sources, deployment_key, export
     from cloud.facts.database import open_database
     from cloud.ingest.gateways import GatewayRegister
     from cloud.ingest.log_segments import SegmentLog
@@ -46,7 +49,7 @@ def export_package(
         try:
             key = deployment_key(places.audit_key)
             sources = Sources(facts, log, keys, key, software_version(), server_now_ms)
-            scope = Scope(site, *window, lookback_days=None if everything else LOOKBACK_DAYS)
+            scope = Scope(site, *window, lookback_days=days_before)
             count = export(sources, scope, out)
         finally:
             log.close()
@@ -71,17 +74,23 @@ def show_key(data_dir: DataDir = DATA_DIR) -> None:
 def verify_package(
     package: Annotated[Path, typer.Argument(help="The package.", exists=True, dir_okay=False)],
     key: Annotated[str | None, typer.Option(help="The deployment's public key, as you were told it.")] = None,
+    root: Annotated[
+        list[str] | None, typer.Option(help="A daily root known from elsewhere: 2026-05-01=HEX. Repeatable.")
+    ] = None,
+    gateway_key: Annotated[
+        list[str] | None, typer.Option(help="A public key that a gateway is known to have: GATEWAY=HEX. Repeatable.")
+    ] = None,
 ) -> None:
     """Check a package, without our database and without a network; exit code 1 when anything is wrong.
 
     Every frame's signature, chain and gaps, daily roots, records; then every indicator is computed again.
     """
     from cloud.evidence.recompute import recompute
-    from cloud.evidence.verify import unpack, verify
+    from cloud.evidence.verify import Known, unpack, verify
 
     with reporting():
         contents = unpack(package)
-        verdict = verify(contents, key)
+        verdict = verify(contents, Known(key, _by_gateway(gateway_key or []), dict(map(_pair, root or []))))
         computed = recompute(contents, verdict)
     for finding in verdict.findings[:SHOWN_MAX]:
         typer.echo(finding)
@@ -95,6 +104,20 @@ def verify_package(
         typer.echo(f"Signed by {contents.manifest['key']}: compare with the key that you were told.", err=True)
     if not verdict.is_sound:
         raise typer.Exit(EXIT_FAILURE)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise typer.BadParameter(f"{text!r}: expected NAME=HEX")
+    return name, value.lower()
+
+
+def _by_gateway(texts: list[str]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for name, key in map(_pair, texts):
+        found.setdefault(name, set()).add(key)
+    return {name: frozenset(keys) for name, keys in found.items()}
 
 
 @app.command("sample")

@@ -14,7 +14,7 @@ from cloud.api.acting import actor_of
 from cloud.api.asking import answer, instant
 from cloud.api.problems import not_found, unusable
 from cloud.evidence.findings import Finding, SpotCheck, SpotChecks, UnknownThing
-from cloud.evidence.package import LOOKBACK_DAYS, Scope, Sources, export
+from cloud.evidence.package import Scope, Sources, export
 from cloud.evidence.spot_checks import SHARE_MIN
 from cloud.facts.store import FactStore
 from devices.errors import Permanent
@@ -49,16 +49,14 @@ class _EvidenceRoutes:
         self._sources = sources
         self._checks = SpotChecks(store, now)
 
-    async def package(
-        self, site: str, from_: Annotated[str, Query(alias="from")], to: str, *, everything: bool = False
-    ) -> Response:
+    async def package(self, site: str, from_: Annotated[str, Query(alias="from")], to: str) -> Response:
         """Give a signed package of evidence over [from, to); `gatehouse audit verify` checks it anywhere."""
         window = instant("from", from_), instant("to", to)
         if window[0] >= window[1]:
             raise unusable("/query/to", "to must be later than from", "bad_window")
         if await asyncio.to_thread(self._store.ledger, site) is None:
             raise not_found("site", site)
-        scope = Scope(site, *window, lookback_days=None if everything else LOOKBACK_DAYS)
+        scope = Scope(site, *window)
         folder = tempfile.TemporaryDirectory(prefix="gatehouse-audit-")
         file = FilePath(folder.name) / "package.zip"
         try:

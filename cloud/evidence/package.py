@@ -33,18 +33,21 @@ from devices.instants import format_instant
 
 FORMAT = 1
 HEAD = struct.Struct(">QI")  # received_ms, bytes of the frame
-LOOKBACK_DAYS = 3  # keyframes come every hour; a fault that nobody could see end may be older
 MEMBERS = ("manifest.json", "manifest.sig", "keys.json", "frames.bin", "inputs.json", "records.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a package is about. Times are Unix ms UTC; `lookback_days` None: everything since the first frame."""
+    """What a package is about. Times are Unix ms UTC.
+
+    `lookback_days` None: every frame since the first, so that every chain is seen from its beginning and every number
+    can be computed again. Else an excerpt: what was received since so many days before the window.
+    """
 
     site: str
     from_ms: int
     to_ms: int
-    lookback_days: int | None = LOOKBACK_DAYS
+    lookback_days: int | None = None
 
     @property
     def first_ms(self) -> int:
@@ -165,7 +168,7 @@ def _inputs(engine: sa.Engine, site: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def _records(engine: sa.Engine, scope: Scope, record: RootRecord, today: int) -> dict[str, Any]:
-    mine = (results.c.site == scope.site) & (results.c.from_ms >= scope.from_ms) & (results.c.to_ms <= scope.to_ms)
+    mine = results.c.site == scope.site  # all of them: their chain must be whole
     with reading(engine) as connection:
         rows = connection.execute(sa.select(results).where(mine).order_by(results.c.entry)).mappings().all()
     roots = record.between(scope.first_ms // DAY_MS, today - 1)

@@ -24,7 +24,7 @@ from cloud.ingest.gateways import GatewayRegister
 from cloud.ingest.log import Received
 from cloud.ingest.log_segments import SegmentLog
 from cloud.processor import Processor
-from devices.errors import FrameError
+from devices.errors import FrameError, Permanent
 from devices.frame import read_header
 from devices.reading import Lane
 
@@ -35,7 +35,11 @@ _OF_ALERTS = frozenset({"alarm"})  # their figures rest on records of alerts, no
 def recompute(contents: Contents, verdict: Verdict) -> int:
     """Compute every newest result again; how many were. What differs is a finding. Blocks."""
     with tempfile.TemporaryDirectory(prefix="gatehouse-audit-") as folder:
-        return asyncio.run(_recompute(contents, verdict, Path(folder)))
+        try:
+            return asyncio.run(_recompute(contents, verdict, Path(folder)))
+        except (KeyError, TypeError, ValueError, sa.exc.SQLAlchemyError, Permanent) as error:
+            verdict.findings.append(f"nothing can be computed from this package: {type(error).__name__}: {error}")
+            return 0
 
 
 async def _recompute(contents: Contents, verdict: Verdict, folder: Path) -> int:
@@ -84,8 +88,10 @@ def _compare(store: FactStore, contents: Contents, verdict: Verdict) -> int:
     site = str(contents.manifest["site"])
     created_ms = int(contents.manifest["created_ms"])
     newest: dict[tuple[str, int, int], dict[str, Any]] = {}
-    for row in contents.records.get("results", []):
-        newest[row["indicator"], row["from_ms"], row["to_ms"]] = row
+    first_ms, last_ms = int(contents.manifest["from_ms"]), int(contents.manifest["to_ms"])
+    for row in contents.records["results"]:
+        if first_ms <= row["from_ms"] and row["to_ms"] <= last_ms:
+            newest[row["indicator"], row["from_ms"], row["to_ms"]] = row
     count = 0
     for (indicator, from_ms, to_ms), row in newest.items():
         if indicator.split(".")[0] in _OF_ALERTS:

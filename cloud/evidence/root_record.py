@@ -17,6 +17,7 @@ from devices.errors import StorageUnavailable
 
 DEPLOYMENT = ""
 LOOK_S = 600.0
+SETTLED_MS = 600_000
 _log = structlog.get_logger(__name__)
 
 
@@ -40,13 +41,16 @@ class RootRecord:
 
     def record(self) -> int:
         """Write the roots of the days that are over and not written yet; how many."""
-        today = self._now() // DAY_MS
+        today = (self._now() - SETTLED_MS) // DAY_MS  # what was received before midnight is in the log by then
         with asking("daily roots"), reading(self._engine) as connection:
             last = connection.execute(sa.select(sa.func.max(merkle_roots.c.day))).scalar_one()
         from_ms = 0 if last is None else (int(last) + 1) * DAY_MS
         if from_ms >= today * DAY_MS:
             return 0
         found = day_roots(entries_from(self._frames, from_ms), self._keys, today)
+        if last is not None:  # days before the first frame of this look had none
+            empty = range(int(last) + 1, found[0].day if found else today)
+            found = [*(DayRoot(day, {}) for day in empty), *found]
         rows = [
             {"site": DEPLOYMENT, "day": one.day, "root": one.root, "body": _text(one), "recorded_ms": self._now()}
             for one in found

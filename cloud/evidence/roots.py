@@ -62,14 +62,18 @@ def site_of_frame(keys: GatewayKeys, data: bytes) -> str:
 
 
 def day_roots(entries: Iterable[LogEntry], keys: GatewayKeys, before_day: int) -> list[DayRoot]:
-    """The roots of all days before one, of entries in log order."""
+    """The roots of all days before one, from the first with a frame on, of entries in log order.
+
+    A day on which nothing was received has a root too: else a day that is left out could not be told from it.
+    """
     leaves: dict[int, dict[str, list[bytes]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:
         day = entry.received_ms // DAY_MS
         if day < before_day:
             site = site_of_frame(keys, entry.data)
             leaves[day][site].append(frame_leaf(entry.received_ms, entry.data))
+    days = range(min(leaves), before_day) if leaves else range(0)
     return [
-        DayRoot(day, {site: SiteRoot(root_of(found), len(found)) for site, found in of_day.items()})
-        for day, of_day in sorted(leaves.items())
+        DayRoot(day, {site: SiteRoot(root_of(found), len(found)) for site, found in leaves.get(day, {}).items()})
+        for day in days
     ]

@@ -16,7 +16,7 @@ from cloud.evidence.package import HEAD, Scope, Sources, deployment_key, export
 from cloud.evidence.recompute import recompute
 from cloud.evidence.root_record import RootRecord
 from cloud.evidence.spot_checks import Mismatches, mismatches, sample
-from cloud.evidence.verify import Contents, Verdict, unpack, verify
+from cloud.evidence.verify import Contents, Known, Verdict, _covers, unpack, verify
 from cloud.facts.database import open_database, writing
 from cloud.facts.ledgers import import_ledger
 from cloud.facts.store import FactStore
@@ -30,6 +30,7 @@ from cloud.processor import Processor
 from devices.columns import Numbers
 from devices.errors import Permanent
 from devices.frame import Content
+from devices.instants import format_instant
 from devices.reading import Lane, Series
 from tests.cloud.sealed import START_MS, SealingGateway
 from tests.cloud.told import SITE, inventory, ledger_text
@@ -94,11 +95,11 @@ async def book(tmp_path: Path) -> AsyncIterator[Book]:
 
 
 def test_a_package_of_ours_is_sound_and_its_indicators_come_out_the_same(book: Book) -> None:
-    verdict = verify(book.contents, book.key)
+    verdict = verify(book.contents, Known(book.key))
     computed = recompute(book.contents, verdict)
 
     assert verdict.findings == []
-    assert (verdict.frames, verdict.days, verdict.results, computed) == (FRAMES, 1, 2, 2)
+    assert (verdict.frames, verdict.days, verdict.results, computed) == (FRAMES, 5, 2, 2)
     rate = json.loads(book.contents.records["results"][1]["body"])
     assert 0 < rate["numerator"] < rate["denominator"]  # else the recomputing would show nothing
 
@@ -198,7 +199,7 @@ def test_a_file_that_was_changed_in_the_package_and_another_signer_are_found(boo
 
     assert verify(unpack(other)).findings == ["inputs.json: not what the manifest says it was"]
     stranger = Ed25519PrivateKey.generate().public_key().public_bytes_raw().hex()
-    assert any("not by the deployment" in one for one in verify(book.contents, stranger).findings)
+    assert any("not by the deployment" in one for one in verify(book.contents, Known(stranger)).findings)
 
 
 @pytest.mark.parametrize("body", [b"", b"PK", b"x" * 100])
@@ -225,10 +226,56 @@ def test_a_day_is_recorded_once_and_only_when_it_is_over(tmp_path: Path, book: B
     again = RootRecord(engine, log, keys, lambda: next(times))
 
     assert again.record() == 0  # recorded by the export, and that day was over
-    assert [one.day for one in again.between(0, NOW_MS // DAY_MS)] == [START_MS // DAY_MS]
+    assert [one.day - START_MS // DAY_MS for one in again.between(0, NOW_MS // DAY_MS)] == [0, 1, 2, 3, 4]
     for one in (keys, log):
         one.close()
     engine.dispose()
+
+
+def without(contents: Contents, **records: object) -> Contents:
+    """What an operator with the key could hand out: the manifest would fit again."""
+    return replace(contents, records={**contents.records, **records})
+
+
+@pytest.mark.parametrize("what", ["days", "results", "head", "gateway", "root", "revision", "late key"])
+def test_a_package_from_which_something_was_taken_is_not_sound(book: Book, what: str) -> None:
+    contents, known = book.contents, Known(book.key)
+    rows = json.loads(json.dumps(contents.records["results"]))
+    match what:
+        case "days":
+            contents = without(contents, days=[])
+        case "results":
+            contents = without(contents, results=[])
+        case "head":
+            contents = replace(without(contents, days=[]), frames=contents.frames[20:])
+        case "gateway":
+            known = Known(book.key, gateways={"gw-1": frozenset({"00" * 32})})
+        case "root":
+            known = Known(book.key, roots={format_instant(START_MS)[:10]: "00" * 32})
+        case "revision":
+            rows[0]["revision"] = 7
+            contents = without(contents, results=rows)
+        case _:
+            keys = json.loads(json.dumps(contents.keys))
+            keys[0]["keys"][0]["valid_from_ms"] = NOW_MS
+            contents = replace(contents, keys=keys)
+
+    assert not verify(contents, known).is_sound
+
+
+def test_two_loss_records_that_adjoin_account_for_one_gap() -> None:
+    assert _covers([(11, 15), (6, 10)], 6, 15)
+    assert not _covers([(6, 9), (11, 15)], 6, 15)
+    assert not _covers([], 6, 6)
+
+
+def test_a_malformed_package_is_a_finding_not_a_crash(book: Book) -> None:
+    contents = replace(book.contents, records={"days": [{}], "results": [{"indicator": 1}]}, inputs={"ledgers": [{"nope": 1}]})
+    verdict = verify(contents)
+    recompute(contents, verdict)
+
+    assert any("malformed" in one for one in verdict.findings)
+    assert any("nothing can be computed" in one for one in verdict.findings)
 
 
 def test_merkle_roots_match_the_vectors_of_rfc_6962() -> None:
