@@ -67,6 +67,7 @@ class Uplink:
         self._live_requests = 0
         self._backlog_bytes = BACKLOG_BYTES_FIRST
         self._was_connected = False
+        self._frames_tried = False  # in this session
         self.state = UplinkState()
         journal.subscribe(self._outbox.hear)
 
@@ -79,7 +80,10 @@ class Uplink:
         """Connect, deliver, and connect again, for ever."""
         await self._spread()
         while True:
+            began_s, self._frames_tried = _now_s(), False
             failure = await self._one_session()
+            if self.state.connected and not self._frames_tried:
+                self._backoff.lasted(_now_s() - began_s)
             self._outbox.disconnect()
             self.state.connected = False
             self.state.problem = str(failure)
@@ -167,6 +171,7 @@ class Uplink:
         """One request. Raises what ends the session; a 429 only slows it down."""
         await asyncio.sleep(max(self._quiet_until_s - _now_s(), 0.0))
         self.state.requests += 1
+        self._frames_tried |= bool(parcels)
         try:
             receipt = await self._client.post([parcel.data for parcel in parcels], self._bandwidth, live=live)
         except Busy as busy:
@@ -179,7 +184,8 @@ class Uplink:
             await self._deliver_parts(parcels, str(error), live=live)
             return
         self._outbox.settle(parcels, receipt)
-        self._backoff.reset()
+        if parcels:  # a cloud that answers signs of life may still fail at every frame
+            self._backoff.reset()
         self.state.delivered_frames += len(parcels)
         self.state.last_receipt_ms = self._clock.now().utc_ms
 

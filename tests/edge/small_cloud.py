@@ -35,6 +35,7 @@ class SmallCloud:
         self.changed = asyncio.Event()
         self.delay_s = 0.0
         self.retry_after_s: int | None = None
+        self.fault_at: Callable[[set[int]], Fault] = lambda _: ""  # a status by the seqs of a request with frames
         self.poison: set[int] = set()  # a request with one of these seqs is answered 400, nothing looked at
         self.connected_s: list[float] = []  # when each connection was made, by the loop
         self.arrived_s: dict[tuple[Lane, str, int], float] = {}
@@ -86,14 +87,15 @@ class SmallCloud:
         body = await reader.readexactly(int(fields.get("content-length", "0")))
         self.requests += 1
         self.tokens.append(fields.get("authorization", ""))
-        fault = self.fault(self.requests)
+        sent = {open_frame(data).header.seq for data in split_frames(body)}
+        fault = self.fault(self.requests) or (self.fault_at(sent) if sent else "")
         status, answer = 200, b""
         await self._slowly()
         if not self._authorised(fields.get("authorization", "")):
             status, answer = 401, b'{"server_time": "%s"}' % format_instant(self.now_ms()).encode()
         elif fault.isdecimal():
             status = int(fault)
-        elif self.poison & {open_frame(data).header.seq for data in split_frames(body)}:
+        elif self.poison & sent:
             status = 400
         elif fault != "break":
             answer = self._receipt(split_frames(body))
