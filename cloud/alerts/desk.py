@@ -172,7 +172,7 @@ class AlertDesk:
             if over and item.step is Step.REPORTED and not item.is_planned:
                 await self._items.handle(item.id, Withdrawn())
                 continue
-            if cause is not None and cause.is_open and cause.severity is not item.severity:
+            if cause is not None and cause.is_open and _is_behind(item, cause):
                 await self._items.handle(item.id, Followed(cause.severity, plan_due_ms(cause)))
             if item.due_ms is not None and item.due_ms <= now_ms and not item.overdue:
                 await self._items.handle(item.id, Late())
@@ -216,6 +216,12 @@ def _may_come_back(alert: Alert, told: SiteTold, now_ms: int) -> bool:
 def _needs_item(alert: Alert) -> bool:
     plans = DUTIES[alert.severity].plan_ms is not None
     return plans and alert.is_open and alert.is_active and not alert.is_quiet
+
+
+def _is_behind(item: Item, alert: Alert) -> bool:
+    """Whether an item does not yet say what its alert says: its colour, or by when it has to be planned."""
+    moved = not item.is_planned and plan_due_ms(alert) not in {None, item.plan_due_ms}
+    return alert.severity is not item.severity or moved
 
 
 def _has_item(alert: Alert, item: Item | None) -> bool:

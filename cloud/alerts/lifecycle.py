@@ -177,10 +177,12 @@ def _confirmed(alert: Alert, event: Raised, now_ms: int) -> tuple[Alert, tuple[E
 
 def _reopened(alert: Alert, event: Raised, now_ms: int) -> tuple[Alert, tuple[Entry, ...]]:
     worst = max(alert.severity, event.terms.severity, key=lambda severity: severity.rank)
+    interrupted = event.since_ms - (alert.cleared_ms or 0) < HOLD_MS  # time to plan stopped when it ended
+    goes_on = alert.is_open and worst is alert.severity and interrupted
     again = msgspec.structs.replace(
         alert,
         severity=worst if alert.is_open else event.terms.severity,
-        severity_ms=alert.severity_ms if alert.is_open and worst is alert.severity else now_ms,
+        severity_ms=alert.severity_ms if goes_on else now_ms,
         escalated_for=alert.escalated_for if alert.is_open else "",
         latched=alert.latched if alert.is_open else _latches(event.terms),
         missed=(),

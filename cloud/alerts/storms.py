@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cloud.alerts.alert import Alert, Key
 from cloud.alerts.handling import Released, Suppressed
-from devices.rule_kinds import MissingData, RobotStates
+from devices.rule_kinds import EquipmentState, MissingData, RobotStates, Signal
 from devices.rules import Rule, Severity
 
 FLOOD_WINDOW_MS = 10 * 60_000
@@ -33,14 +33,19 @@ class Topology(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Silences:
-    """Which rules tell of silence: those alerts say no more than that of a silent gateway or bus before them."""
+    """Which rules tell of silence: those alerts say no more than that of a silent gateway or bus before them.
+
+    `faults` are the rules that say that a machine itself is not well now, so that what it feeds may suffer from it.
+    """
 
     rules: frozenset[str]
+    faults: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, rules: Mapping[str, Rule]) -> "Silences":
         """Those of these rules."""
-        return cls(frozenset(name for name, rule in rules.items() if _is_silence(rule)))
+        faults = (name for name, rule in rules.items() if isinstance(rule.when, EquipmentState | Signal))
+        return cls(frozenset(name for name, rule in rules.items() if _is_silence(rule)), frozenset(faults))
 
 
 def _is_silence(rule: Rule) -> bool:
@@ -55,11 +60,12 @@ def inhibitions(
 ) -> Iterator[tuple[Key, Suppressed | Released]]:
     """What changes about who is told with whom. `alerts` are all that a site's book knows.
 
-    A silent gateway or bus is the cause of silences behind it; anything wrong with a panel is the cause of silences
-    and of yellow and orange alerts of what it feeds. A red alert is told by itself unless it is mere silence, and so
-    is what was there before its cause.
+    A silent gateway or bus is the cause of silences behind it; a fault of a panel is the cause of silences, and of
+    yellow and orange alerts no worse than itself, of what it feeds. A red alert is told by itself unless it is mere
+    silence, and so is what was there before its cause. No two alerts are told with each other.
     """
     by_id = {alert.id: alert for alert in alerts}
+    told_with = {alert.id: alert.suppressed_by for alert in alerts if alert.is_open and alert.suppressed_by is not None}
     causes: dict[str, list[Alert]] = {}
     for alert in alerts:
         if alert.is_open and alert.is_active and not alert.is_shelved:
@@ -69,12 +75,16 @@ def inhibitions(
     for alert in alerts:
         if not alert.is_open:
             continue
-        cause = _cause_of(alert, causes, topology, silences)
+        cause = _cause_of(alert, causes, topology, silences, told_with)
         if cause is not None:
             if alert.suppressed_by != cause.id and alert.is_active:
+                told_with[alert.id] = cause.id
                 yield alert.key, Suppressed(cause.id)
-        elif alert.suppressed_by is not None and _is_over(by_id.get(alert.suppressed_by), now_ms):
-            yield alert.key, Released()
+        elif alert.suppressed_by is not None:
+            known = by_id.get(alert.suppressed_by)
+            if known is None or _is_over(known, now_ms) or not _may_mute(known, alert, silences, told_with):
+                told_with.pop(alert.id, None)
+                yield alert.key, Released()
 
 
 def _silent_together(alerts: Iterable[Alert], topology: Topology, silences: Silences) -> Iterator[tuple[str, Alert]]:
@@ -91,7 +101,11 @@ def _silent_together(alerts: Iterable[Alert], topology: Topology, silences: Sile
 
 
 def _cause_of(
-    alert: Alert, causes: Mapping[str, Sequence[Alert]], topology: Topology, silences: Silences
+    alert: Alert,
+    causes: Mapping[str, Sequence[Alert]],
+    topology: Topology,
+    silences: Silences,
+    told_with: Mapping[str, str],
 ) -> Alert | None:
     """The alert farthest up that explains this one."""
     found, site = None, alert.key.site
@@ -101,11 +115,23 @@ def _cause_of(
         seen.update(ahead)
         for thing in ahead:
             for cause in causes.get(thing, ()):
-                if cause.id != alert.id and _explains(cause, alert, silences):
+                if _may_mute(cause, alert, silences, told_with):
                     found = cause
         if not ahead:
             break
     return found
+
+
+def _may_mute(cause: Alert, alert: Alert, silences: Silences, told_with: Mapping[str, str]) -> bool:
+    """Whether it explains the other and is not itself told with it, however many alerts are between them."""
+    name: str | None = cause.id
+    for _ in range(len(told_with) + 1):
+        if name is None:
+            break
+        if name == alert.id:
+            return False
+        name = told_with.get(name)
+    return _explains(cause, alert, silences)
 
 
 def _explains(cause: Alert, alert: Alert, silences: Silences) -> bool:
@@ -114,11 +140,13 @@ def _explains(cause: Alert, alert: Alert, silences: Silences) -> bool:
     silent = alert.key.rule in silences.rules
     if cause.key.rule in silences.rules:
         return silent
-    return silent or alert.severity is not Severity.RED
+    if cause.key.rule not in silences.faults:
+        return False
+    return silent or (alert.severity is not Severity.RED and alert.severity.rank <= cause.severity.rank)
 
 
-def _is_over(cause: Alert | None, now_ms: int) -> bool:
-    if cause is None or (not cause.is_open and cause.cleared_ms is None):
+def _is_over(cause: Alert, now_ms: int) -> bool:
+    if not cause.is_open and cause.cleared_ms is None:
         return True
     return not cause.is_active and now_ms - (cause.cleared_ms or 0) >= RELEASE_MS
 

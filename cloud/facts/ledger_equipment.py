@@ -1,6 +1,6 @@
 """Equipment in the ledger: machines whose state is that of one device, or what inspections found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Literal
 
@@ -59,6 +59,7 @@ def equipment_mistakes(equipment: Sequence[Equipment]) -> Iterable[Mistake]:
     """An equipment takes its state from one device, and a device gives it to one equipment at a time."""
     lives: dict[str, list[tuple[date, date, str]]] = {}
     names = {one.id for one in equipment}
+    fed_by = {one.id: one.fed_by for one in equipment}
     for index, one in enumerate(equipment):
         begin, end = one.commissioned or date.min, one.retired or date.max
         if begin > end:
@@ -69,6 +70,8 @@ def equipment_mistakes(equipment: Sequence[Equipment]) -> Iterable[Mistake]:
             yield Mistake(("equipment", index, "replaces"), f"there is no other equipment {one.replaces!r}")
         if one.fed_by == one.id or (one.fed_by is not None and one.fed_by not in names):
             yield Mistake(("equipment", index, "fed_by"), f"there is no other equipment {one.fed_by!r}")
+        elif _feeds_itself(one.id, fed_by):
+            yield Mistake(("equipment", index, "fed_by"), f"{one.id!r} is fed by itself, by way of {one.fed_by!r}")
         if one.device == NO_DEVICE:
             if one.inspection_days is None:
                 yield Mistake(("equipment", index), "needs a device, or inspection_days")
@@ -77,3 +80,12 @@ def equipment_mistakes(equipment: Sequence[Equipment]) -> Iterable[Mistake]:
             if begin < other_end and other_begin < end:
                 yield Mistake(("equipment", index, "device"), f"{one.device!r} already gives {other!r} its state")
         lives[one.device].append((begin, end, one.id))
+
+
+def _feeds_itself(name: str, fed_by: Mapping[str, str | None]) -> bool:
+    """Whether the way up from an equipment comes back to it."""
+    seen, up = {name}, fed_by.get(name)
+    while up is not None and up not in seen:
+        seen.add(up)
+        up = fed_by.get(up)
+    return up == name

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from cloud.alerts.alert import HOLD_MS, Handling
 from cloud.alerts.duties import DAY_MS
-from cloud.alerts.handling import Acknowledged, Arrived, Assigned, Resolved, Shelved
+from cloud.alerts.handling import Acknowledged, Arrived, Assigned, Resolved, Shelved, Suppressed
 from cloud.alerts.people import Hours, Ladder, Roster, Rung
 from cloud.alerts.rectification import Planned, Step
 from devices.rules import Severity
@@ -81,6 +83,44 @@ async def test_a_panel_mutes_what_it_feeds_but_no_red_alert_and_nothing_that_was
 
     assert muted == [None, cause.id]
     assert red.suppressed_by is None
+
+
+@pytest.mark.parametrize("rule", ["maintenance-overdue", "equipment-fault-c", "evidence-broken"])
+async def test_what_is_no_fault_of_the_panel_or_less_bad_mutes_nothing(tmp_path: Path, rule: str) -> None:
+    with at_the_desk(tmp_path / "facts.sqlite", parents={"fan-1": "panel-1", "meter-1": "panel-1"}) as world:
+        await world.raised("panel-1", rule=rule)
+        await world.after(MINUTE)
+        await world.raised("fan-1")
+        await world.after(MINUTE, look_s=5)
+        muted = world.alert("fan-1").suppressed_by
+
+    assert muted is None
+
+
+async def test_what_was_muted_by_what_is_no_cause_is_told_after_all(tmp_path: Path) -> None:
+    with at_the_desk(tmp_path / "facts.sqlite", parents={"fan-1": "panel-1"}) as world:
+        late = await world.raised("panel-1", rule="maintenance-overdue")
+        fan = await world.raised("fan-1")
+        await world.done(fan, Suppressed(late.id))
+        await world.after(6 * MINUTE, look_s=30)
+        lines = {line.thing for one in world.told() for line in one.lines}
+
+    assert "fan-1" in lines
+
+
+async def test_of_things_that_feed_each_other_one_is_told(tmp_path: Path) -> None:
+    for name, stuck in (("fresh", False), ("stuck", True)):
+        with at_the_desk(tmp_path / name, parents={"a": "b", "b": "c", "c": "a"}) as world:
+            await world.raised("a", "b", "c")
+            if stuck:  # as an earlier version left them
+                for thing, cause in (("a", "b"), ("b", "c"), ("c", "a")):
+                    await world.done(world.alert(thing), Suppressed(world.alert(cause).id))
+            await world.after(20 * MINUTE, look_s=30)
+            alone = [thing for thing in ("a", "b", "c") if world.alert(thing).suppressed_by is None]
+            told = {line.thing for one in world.told() for line in one.lines}
+
+        assert len(alone) == 1, name
+        assert told == set(alone)
 
 
 async def test_a_bus_behind_a_gateway_is_told_with_the_gateway(tmp_path: Path) -> None:
@@ -163,6 +203,36 @@ async def test_a_plan_keeps_yellow_yellow_and_without_one_it_becomes_orange_afte
     assert colours == [Severity.YELLOW, Severity.ORANGE]
     assert followed is not None
     assert (followed.severity, followed.plan_due_ms) == (Severity.ORANGE, world.now_ms + DAY_MS)
+
+
+@pytest.mark.parametrize(("rule", "days", "plan_days"), [("equipment-fault-b", 2, 1), ("equipment-fault-c", 10, 3)])
+async def test_time_to_plan_begins_again_when_it_is_back_after_days(
+    tmp_path: Path, rule: str, days: int, plan_days: int
+) -> None:
+    with at_the_desk(tmp_path / "facts.sqlite") as world:
+        first = await world.raised("fan-1", rule=rule)
+        await world.after(2 * MINUTE)
+        await world.cleared("fan-1", rule=rule)
+        await world.after(days * DAY, look_s=6 * HOUR)
+        await world.raised("fan-1", rule=rule)
+        await world.after(1)
+        back, [item] = world.alert("fan-1", rule), world.items.open_items(SITE)
+
+    assert (back.id, back.severity, back.escalated_for) == (first.id, first.severity, "")
+    assert item.plan_due_ms == world.now_ms - 1000 + plan_days * DAY_MS
+
+
+async def test_what_comes_and_goes_within_minutes_does_not_put_off_its_plan(tmp_path: Path) -> None:
+    with at_the_desk(tmp_path / "facts.sqlite") as world:
+        fan = await world.raised("fan-1", rule="equipment-fault-c")
+        for _ in range(3):
+            await world.after(HOUR)
+            await world.cleared("fan-1", rule="equipment-fault-c")
+            await world.after(5 * MINUTE)
+            await world.raised("fan-1", rule="equipment-fault-c")
+        severity_ms = world.alert("fan-1", "equipment-fault-c").severity_ms
+
+    assert severity_ms == fan.severity_ms
 
 
 async def test_yellow_and_orange_come_as_one_message_and_changes_every_5_minutes_at_most(tmp_path: Path) -> None:

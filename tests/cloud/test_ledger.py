@@ -48,6 +48,10 @@ def test_what_has_no_device_is_inspected() -> None:
         ),
         (f"equipment: [{machine('p1', 'device: d, replaces: p1')}]", "no other equipment 'p1'"),
         (f"equipment: [{machine('p1', 'device: d, replaces: p9')}]", "no other equipment 'p9'"),
+        (
+            f"equipment: [{machine('a', 'device: d, fed_by: b')}, {machine('b', 'device: e, fed_by: a')}]",
+            "'a' is fed by itself, by way of 'b'",
+        ),
         (f"equipment: [{machine('p1', 'device: d, moved_to: site-2')}]", "has not been retired here"),
         (f"equipment: [{machine('p1', 'device: d, calendar: office')}]", "no calendar 'office'"),
         (f"equipment: [{machine('p1', 'device: d, building: b9')}]", "no building 'b9'"),
