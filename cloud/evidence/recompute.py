@@ -66,6 +66,8 @@ async def _recompute(contents: Contents, verdict: Verdict, folder: Path) -> int:
 def _enter(engine: sa.Engine, contents: Contents) -> None:
     with writing(engine) as connection:
         for table, rows in ((ledgers, contents.inputs.get("ledgers", [])), (inputs, contents.inputs.get("inputs", []))):
+            if any(set(row) != set(table.columns.keys()) for row in rows):
+                raise Permanent(f"inputs.json: not what {table.name} are made of")
             if rows:
                 connection.execute(sa.insert(table), list(rows))
 

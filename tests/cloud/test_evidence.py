@@ -270,7 +270,8 @@ def test_two_loss_records_that_adjoin_account_for_one_gap() -> None:
 
 
 def test_a_malformed_package_is_a_finding_not_a_crash(book: Book) -> None:
-    contents = replace(book.contents, records={"days": [{}], "results": [{"indicator": 1}]}, inputs={"ledgers": [{"nope": 1}]})
+    records = {"days": [{}], "results": [{"indicator": 1}]}
+    contents = replace(book.contents, records=records, inputs={"ledgers": [{"nope": 1}]})
     verdict = verify(contents)
     recompute(contents, verdict)
 
