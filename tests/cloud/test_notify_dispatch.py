@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import Response
+from structlog.testing import capture_logs
 
 from cloud.alerts.alert import Key
 from cloud.alerts.book import AlertBook
@@ -53,6 +54,7 @@ class Post:
     book: AlertBook
     addresses: MadeUpAddresses
     now_ms: int = NOW_MS
+    dispatcher: Dispatcher = field(init=False)
 
     def tell(self, *notifications: Notification) -> None:
         with writing(self.log._engine) as connection:
@@ -75,8 +77,8 @@ async def post_office(folder: Path, **channels: Channel) -> AsyncIterator[Post]:
         AlertBook(AlertStore(engine), lambda: work.now_ms),
         MadeUpAddresses(channels),
     )
-    dispatcher = Dispatcher(work.outbox, work.log, work.book, work.addresses, lambda: work.now_ms)
-    task = asyncio.create_task(dispatcher.run(), name="dispatcher")
+    work.dispatcher = Dispatcher(work.outbox, work.log, work.book, work.addresses, lambda: work.now_ms)
+    task = asyncio.create_task(work.dispatcher.run(), name="dispatcher")
     try:
         yield work
     finally:
@@ -181,3 +183,32 @@ async def test_a_message_whose_words_lack_goes_all_the_same(tmp_path: Path) -> N
         await until(lambda: len(receiver.requests) == 1, "the message")
 
     assert b"red" in receiver.requests[0].body
+
+
+async def test_a_sender_that_fails_as_nobody_expected_ends_its_own_delivery_and_no_other(tmp_path: Path) -> None:
+    broken = Channel("broken", "webhook", "http://127.0.0.1/", ("whsec_a",), listens=True, allow_private=True)
+    strange = Channel("strange", "feishu", "http://x\x00/", listens=True)
+    with capture_logs() as logs:
+        async with (
+            receiving() as receiver,
+            post_office(
+                tmp_path,
+                broken=broken,
+                strange=strange,
+                fine=channel("feishu", f"{receiver.address}/fine", listens=True),
+            ) as work,
+        ):
+            work.tell(notification(0))
+            await until(lambda: "waiting" not in set().union(*work.statuses().values(), [*_none(work)]), "all ended")
+            assert work.statuses() == {"broken": {"dead"}, "strange": {"dead"}, "fine": {"delivered"}}
+            work.tell(notification(1))
+            await until(lambda: len(receiver.requests) == 2, "the next message")
+            with pytest.raises(Permanent):
+                await work.dispatcher.test("jinji-lake", broken)
+
+    assert [one for one in logs if one["event"] == "a sender failed as nobody expected"]
+
+
+def _none(work: Post) -> list[str]:
+    """What counts as waiting while nothing is written down."""
+    return [] if work.statuses() else ["waiting"]

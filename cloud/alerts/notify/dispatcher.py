@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
 
+import httpx
 import structlog
 
 from cloud.alerts.alert import Key, Terms
@@ -17,7 +18,7 @@ from cloud.alerts.book import AlertBook
 from cloud.alerts.lifecycle import Cleared, Event, Raised
 from cloud.alerts.notify.channels import Channel
 from cloud.alerts.notify.deliveries import ERROR_LENGTH_MAX, KEPT_MS, RETRY_MS, Delivery, DeliveryLog, Try
-from cloud.alerts.notify.outgoing import NotYet
+from cloud.alerts.notify.outgoing import NotYet, Refused, Unreachable
 from cloud.alerts.notify.senders import ChannelSender, Parcel, sender_of
 from cloud.alerts.notify.texts import Message, Site, message_of
 from cloud.alerts.outbox import Notification, Outbox
@@ -30,6 +31,10 @@ FAILURES_ALARMED = 3
 PAUSES = 4  # a channel that fails is left alone for up to ten minutes, then one message tries it again
 RULE = "channel-dead"
 _TERMS = Terms(Severity.YELLOW, "alert.channel_dead")
+# What a sender, or a library below it, raises where nobody thought of it. It ends one delivery, never the others.
+_UNEXPECTED = (
+    ValueError, RuntimeError, TypeError, LookupError, ArithmeticError, AttributeError, httpx.InvalidURL,
+)  # fmt: skip
 _log = structlog.get_logger(__name__)
 
 ChannelKey = tuple[str, str]  # site, id
@@ -103,7 +108,7 @@ class Dispatcher:
         now_ms = self.now()
         notification = Notification(f"nt_test_{now_ms}", site, "alerts", now_ms, Severity.YELLOW, drill=True)
         parcel = _parcel(notification, about, channel.language)
-        await self.make_sender(channel, self.now).send([parcel])
+        await _send(self.make_sender(channel, self.now), [parcel])
 
     async def _take_out(self) -> None:
         """From the outbox into the log of deliveries: for each message the channels that are to carry it."""
@@ -146,14 +151,18 @@ class Dispatcher:
 
     async def _deliver(self, key: ChannelKey, lane: _Lane, due: Sequence[Delivery]) -> None:
         """Send what is due on one channel, in order, until something fails."""
-        about = await asyncio.to_thread(self.addresses.site, key[0])
+        try:
+            about = await asyncio.to_thread(self.addresses.site, key[0])
+        except StorageUnavailable as full:
+            _log.warning("messages wait for the disk", problem=str(full))
+            return
         left = list(due)
         while left:
             parcels = [_parcel(one.notification, about, lane.channel.language) for one in left]
             began = monotonic()
             final, error, count = False, "", 1
             try:
-                count = await lane.sender.send(parcels)
+                count = await _send(lane.sender, parcels)
             except NotYet as wait:
                 lane.not_before_ms = self.now() + wait.wait_ms
                 return
@@ -190,9 +199,20 @@ class Dispatcher:
             await self.book.apply([(alert_key, event)])
 
 
+async def _send(sender: ChannelSender, parcels: Sequence[Parcel]) -> int:
+    """How many were sent. Raises Transient or Permanent and nothing else."""
+    try:
+        return await sender.send(parcels)
+    except OSError as error:
+        raise Unreachable(f"{type(error).__name__}: {error}") from error
+    except _UNEXPECTED as error:
+        _log.exception("a sender failed as nobody expected", notification=parcels[0].notification.id)
+        raise Refused(f"{type(error).__name__}: {error}") from error
+
+
 def _parcel(notification: Notification, about: Site, language: str) -> Parcel:
     try:
         return Parcel(notification, message_of(notification, about, language))
-    except Permanent as error:  # a word lacks: the message goes all the same
+    except (Permanent, OSError, *_UNEXPECTED) as error:  # a word lacks: the message goes all the same
         _log.error("a message has no words", notification=notification.id, problem=str(error))
         return Parcel(notification, Message(notification.id, f"Gatehouse: {notification.severity.value}", ()))
