@@ -6,7 +6,7 @@ disk but the frames themselves. Nothing here waits.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -95,6 +95,8 @@ class Outbox:
         self._quarantine: set[FrameName] = set()  # not sent again until the next connect
         self._under_way: set[FrameName] = set()  # taken, and neither settled nor given back
         self._settled: set[FrameName] | None = None  # since a Receipt was asked for: it may have been made before
+        self._offered_to: dict[tuple[Lane, bytes], int] = {}  # since a connect, above all that the cloud lists
+        self.progress = 0  # frames of which the cloud said once and for all what becomes of them
         self.partly_planned = False  # whether the cloud lacks more than it could list: ask again when this is sent
         self.changed = asyncio.Event()
         self.alarms = Alarms()
@@ -127,6 +129,7 @@ class Outbox:
         self._retries.clear()
         self._quarantine.clear()
         self._under_way.clear()
+        self._offered_to.clear()
         self._settled = None
         self.compare(receipt)
 
@@ -138,27 +141,55 @@ class Outbox:
         """As `connect`, within a session: what is in quarantine or under way is not sent again."""
         receipts = self._journal.receipts
         first_answer = not receipts.told
+        offered = self._settled_of_offered(listed_to := _listed_to(receipt.lanes))
         receipts.replace(receipt.log_id, receipt.lanes)
         for lane, epoch, seq in self._settled or ():
             receipts.add(lane, epoch, seq, seq)
+        for lane, epoch, low, high in offered:
+            receipts.add(lane, epoch, low, high)
         self._settled = None
         self._plan.clear()
         self._planned_to.clear()
-        listed_to = _listed_to(receipt.lanes)
         self.partly_planned = False
         for lane in Lane:
             journal = self._journal.lane(lane)
             self._leave_epoch_if_behind(lane, journal, first_answer=first_answer)
             for epoch, first, last in journal.ranges():
                 self._planned_to[lane, epoch] = last
-                limit = listed_to.get((lane, epoch), last)
-                for low, high in receipts.of(lane, epoch).missing(first, last):
-                    self.partly_planned |= high > limit
-                    if low <= limit:
-                        self._plan.append(_Range(lane, epoch, low, min(high, limit)))
+                self._plan_missing(lane, epoch, first, last, listed_to.get((lane, epoch), last))
         self._journal.compare()
         self._open = True
         self.changed.set()
+
+    def _plan_missing(self, lane: Lane, epoch: bytes, first: int, last: int, limit: int) -> None:
+        """Plan what the cloud lacks up to `limit`, above which it listed nothing.
+
+        When it will take none of that, what is above would never be listed: all of it is offered.
+        """
+        missing = list(self._journal.receipts.of(lane, epoch).missing(first, last))
+        listed = [(low, min(high, limit)) for low, high in missing if low <= limit]
+        if missing and missing[-1][1] > limit:
+            if self._is_sendable(lane, epoch, listed):
+                self.partly_planned = True
+            else:
+                self._offered_to[lane, epoch] = last
+                listed = missing
+        self._plan.extend(_Range(lane, epoch, low, high) for low, high in listed)
+
+    def _is_sendable(self, lane: Lane, epoch: bytes, ranges: Sequence[tuple[int, int]]) -> bool:
+        """Whether a frame of these is not in quarantine. Asks no more often than there are frames in it."""
+        return any(
+            FrameName(lane, epoch, seq) not in self._quarantine for low, high in ranges for seq in range(low, high + 1)
+        )
+
+    def _settled_of_offered(self, listed_to: Mapping[tuple[Lane, bytes], int]) -> list[tuple[Lane, bytes, int, int]]:
+        """What was offered above all that a Receipt lists, and was taken: no Receipt says so in its list."""
+        return [
+            (lane, epoch, max(low, limit + 1), min(high, self._offered_to[lane, epoch]))
+            for (lane, epoch), limit in listed_to.items()
+            if (lane, epoch) in self._offered_to
+            for low, high in self._journal.receipts.of(lane, epoch)
+        ]
 
     def disconnect(self) -> None:
         """Forget what was planned: the next connect plans anew."""
@@ -247,6 +278,7 @@ class Outbox:
     def _set_apart(self, name: FrameName, reason: str) -> None:
         if len(self._quarantine) < QUARANTINE_MAX:
             self._quarantine.add(name)
+            self.progress += 1
         self._alarm(reason)
 
     def _plan_no_more(self, name: FrameName) -> bool:
@@ -278,6 +310,7 @@ class Outbox:
     def _settle(self, name: FrameName, result: FrameResult) -> None:
         lane, epoch, seq = name
         if result.status.is_final:
+            self.progress += 1
             self._journal.receipts.add(lane, epoch, seq, seq)
             if self._settled is not None:
                 self._settled.add(name)

@@ -22,6 +22,7 @@ from edge.outbox import FrameName, Outbox, Parcel
 
 SIGN_OF_LIFE_S = 10.0
 RECEIPT_INTERVAL_S = 600.0
+COMPARE_AGAIN_S = 10.0  # doubled each time, when nothing was delivered since the last comparison
 DEPTH_MAX = 4  # backlog requests in flight while no live frame waits
 DEPTH_GROWS_AFTER_S = 10.0
 PROBE_INTERVAL_S = 1.0
@@ -68,6 +69,7 @@ class Uplink:
         self._backlog_bytes = BACKLOG_BYTES_FIRST
         self._was_connected = False
         self._frames_tried = False  # in this session
+        self._compared_s, self._compared_at, self._compare_pause_s = 0.0, -1, COMPARE_AGAIN_S
         self.state = UplinkState()
         journal.subscribe(self._outbox.hear)
 
@@ -145,7 +147,7 @@ class Uplink:
         while True:
             while not self._outbox.backlog_waits or self._backlog_requests >= self._allowed():
                 if self._outbox.partly_planned and not self._outbox.backlog_waits and not self._backlog_requests:
-                    await self._compare_now()
+                    await self._compare_rest()
                     continue
                 await self._changed()
             names = self._outbox.next_backlog(REQUEST_FRAMES_MAX)
@@ -169,7 +171,7 @@ class Uplink:
 
     async def _deliver(self, parcels: list[Parcel], *, live: bool) -> None:
         """One request. Raises what ends the session; a 429 only slows it down."""
-        await asyncio.sleep(max(self._quiet_until_s - _now_s(), 0.0))
+        await self._observe_pause()
         self.state.requests += 1
         self._frames_tried |= bool(parcels)
         try:
@@ -198,6 +200,9 @@ class Uplink:
         await self._deliver(parcels[:middle], live=live)
         await self._deliver(parcels[middle:], live=live)
 
+    async def _observe_pause(self) -> None:
+        await asyncio.sleep(max(self._quiet_until_s - _now_s(), 0.0))
+
     def _slow_down(self, pause_s: float) -> None:
         now_s = _now_s()
         self._depth = max(self._depth / 2, 1.0)
@@ -210,7 +215,21 @@ class Uplink:
             await asyncio.sleep(RECEIPT_INTERVAL_S)
             await self._compare_now()
 
+    async def _compare_rest(self) -> None:
+        """What was listed is sent: ask for more, at once after progress, else ever more rarely."""
+        if self._outbox.progress != self._compared_at:
+            self._compare_pause_s = COMPARE_AGAIN_S
+        elif (left_s := self._compared_s + self._compare_pause_s - _now_s()) > 0:
+            await self._changed(left_s)
+            return
+        else:
+            self._compare_pause_s = min(self._compare_pause_s * 2, RECEIPT_INTERVAL_S)
+        self._compared_at = self._outbox.progress
+        await self._compare_now()
+        self._compared_s = _now_s()
+
     async def _compare_now(self) -> None:
+        await self._observe_pause()
         self._outbox.expect_receipt()
         self._outbox.compare(await self._client.receipt())
 

@@ -1,16 +1,20 @@
 """What the uplink does when the cloud is in trouble, or finds one frame or many too much."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from devices.reading import Lane
+from devices.receipt import Status
 from edge.backoff import LASTED_MIN_S, Backoff
 from edge.clock import Clock
+from tests.edge.filled import seqs
 from tests.edge.small_cloud import SmallCloud, small_cloud
 from tests.edge.test_uplink import KEY
-from tests.edge.test_uplink_bounds import filled
+from tests.edge.test_uplink_bounds import PATIENCE_S, filled
 
 
 @pytest.fixture
@@ -30,6 +34,44 @@ async def test_a_cloud_that_fails_at_every_frame_is_asked_ever_more_rarely_altho
         await cloud.until(lambda: cloud.requests >= 30)
 
         assert uplink._backoff._failures >= 5
+    edge.journal.close()
+
+
+async def test_refused_frames_by_the_hundred_neither_hide_what_else_the_cloud_lacks_nor_make_it_asked_for_ever(
+    tmp_path: Path, cloud: SmallCloud
+) -> None:
+    edge = filled(tmp_path, 400)
+    refused = set(range(2, 242, 2))
+    cloud.verdicts = {(Lane.EVENTS, seq): [Status.REFUSED] * 100 for seq in refused}
+    taken = sorted(set(range(1, 401)) - refused)
+    async with edge.sending(cloud.url) as uplink:
+        await cloud.until(lambda: seqs(cloud.stored) == taken)
+    for name in [name for name in cloud.stored if name[2] > 350]:
+        del cloud.stored[name]  # restored from a backup
+    async with edge.sending(cloud.url) as uplink:
+        await cloud.until(lambda: seqs(cloud.stored) == taken)
+        await uplink._compare_now()
+        async with asyncio.timeout(PATIENCE_S):
+            await uplink.drained(backlog=True)
+        before = cloud.requests
+        for _ in range(20):
+            await uplink._client.receipt()
+
+        assert cloud.requests <= before + 20 + 3  # of the uplink itself
+        assert edge.journal.backlog_frames() == len(refused)
+    edge.journal.close()
+
+
+async def test_a_comparison_observes_the_pause_that_the_cloud_asked_for(tmp_path: Path, cloud: SmallCloud) -> None:
+    edge = filled(tmp_path, 3)
+    loop = asyncio.get_running_loop()
+    async with edge.sending(cloud.url) as uplink:
+        await cloud.until(lambda: len(cloud.stored) == 3)
+        uplink._slow_down(0.5)
+        until_s = loop.time() + 0.5
+        await uplink._compare_now()
+
+        assert loop.time() >= until_s - 0.01
     edge.journal.close()
 
 
