@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devices.errors import ConfigurationError, GatehouseError
+from devices.errors import ConfigurationError, GatehouseError, Permanent
 
 if TYPE_CHECKING:
     from cloud.api.patrol_views import PatrolViews
@@ -25,6 +25,10 @@ DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the aggregator 
 Degrees = Annotated[bool, typer.Option("--degrees", help="WGS 84 rather than metres; floors need a GPS origin.")]
 
 
+class NoData(Permanent):
+    """A folder in which no aggregator ever kept anything."""
+
+
 @contextmanager
 def _views(data_dir: Path) -> "Iterator[PatrolViews]":
     """The store of facts, our own errors as one line each and an exit code."""
@@ -34,6 +38,8 @@ def _views(data_dir: Path) -> "Iterator[PatrolViews]":
     from cloud.settings import Places
 
     try:
+        if not Places(data_dir).facts.exists():
+            raise NoData(f"there is no aggregator's data in {data_dir}")
         facts = open_database(Places(data_dir).facts)
         try:
             # The aggregator alone derives: two that did it at once could undo each other's work.
@@ -43,7 +49,7 @@ def _views(data_dir: Path) -> "Iterator[PatrolViews]":
     except ConfigurationError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_CONFIGURATION) from None
-    except GatehouseError as error:
+    except (GatehouseError, OSError) as error:
         typer.echo(f"gatehouse coverage: {error}", err=True)
         raise typer.Exit(EXIT_FAILURE) from None
 
@@ -65,6 +71,8 @@ def render_picture(
 
     if out.suffix not in {".png", ".svg", ".json"}:
         raise typer.BadParameter("expected a file that ends in .png, .svg or .json", param_hint="OUT")
+    if not out.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="OUT")
     with _views(data_dir) as views:
         picture, head = views.picture(site, _day(day), server_now_ms(), floor=floor, zone=zone, robot=robot)
         if out.suffix == ".png":

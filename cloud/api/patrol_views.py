@@ -14,7 +14,7 @@ from cloud.facts.days import day_of
 from cloud.facts.ledger import Ledger
 from cloud.facts.ledger_patrol import Checkpoint
 from cloud.facts.patrol_geojson import METRES, import_geojson, to_geojson
-from cloud.facts.patrol_picture import PatrolPicture, patrol_picture
+from cloud.facts.patrol_picture import NothingToShow, PatrolPicture, patrol_picture
 from cloud.facts.patrol_plan import degrees_of
 from cloud.facts.store import FactStore
 from cloud.facts.visit_rows import last_end, last_visits, stays_between
@@ -22,10 +22,11 @@ from cloud.indicators.asking import Asked
 from cloud.indicators.definition import Window
 from cloud.indicators.patrol_look import Point, dwells_until, points_of
 from cloud.indicators.patrol_use import deployment, patrolling, shares_of_hundred, sites_deployed
-from devices.errors import Permanent
+from devices.errors import ConfigurationError, Permanent, Problem
 from devices.instants import format_instant
 
 PATIENCE_S = 0.5
+DAYS = date(2000, 1, 1), date(2199, 12, 31)  # first and last one that can be asked about
 Json = dict[str, Any]
 Outward = Callable[[str, float, float], list[float]]
 
@@ -138,7 +139,7 @@ class PatrolViews:
         """A day's picture and what it is of. Raises NothingToShow."""
         ledger = self.ledger(site)
         self._settle(ledger, now_ms)
-        ordinal = day_of(now_ms, ledger.site.time_zone) if day is None else day.toordinal()
+        ordinal = day_of(now_ms, ledger.site.time_zone) if day is None else _known(day).toordinal()
         history = self._store.patrol_history(ledger)
         picture = patrol_picture(self._store.engine, history, ordinal, now_ms, floor=floor, zone=zone, robot=robot)
         head = {
@@ -154,9 +155,9 @@ class PatrolViews:
         return picture_json(picture, head)
 
     def zones(self, site: str, coordinates: str, day: date | None) -> Json:
-        """Zones as GeoJSON, those of a day or the newest. Raises ConfigurationError."""
+        """Zones as GeoJSON, those of a day or the newest. Raises ConfigurationError, NothingToShow."""
         newest = self.ledger(site)
-        then = self._store.ledger_on(site, day.toordinal()) if day is not None else None
+        then = self._store.ledger_on(site, _known(day).toordinal()) if day is not None else None
         return to_geojson(then or newest, coordinates)
 
     def enter_zones(
@@ -164,6 +165,8 @@ class PatrolViews:
     ) -> Json:  # fmt: skip
         """Make these the site's zones from a day on. Raises ConfigurationError."""
         ledger = self.ledger(site)
+        if valid_from is not None and not DAYS[0] <= valid_from <= DAYS[1]:
+            raise ConfigurationError([Problem("zones", 0, 0, f"valid_from is a day from {DAYS[0]} to {DAYS[1]}")])
         entered = import_geojson(
             self._store.engine, ledger, text, "zones", actor=actor, reason=reason, now_ms=now_ms, valid_from=valid_from
         )
@@ -211,6 +214,12 @@ class PatrolViews:
         rows = [_point(point, last.get(point.place), now_ms) for point in points]
         waiting = [row for row in rows if row["state"] != "fresh"]
         return plan.ledger, patches, sorted(waiting, key=_point_rank)
+
+
+def _known(day: date) -> date:
+    if not DAYS[0] <= day <= DAYS[1]:
+        raise NothingToShow(f"days are from {DAYS[0]} to {DAYS[1]}")
+    return day
 
 
 def _point(point: Point, last_ms: int | None, now_ms: int) -> Json:

@@ -1,7 +1,8 @@
 """What robots saw, by robot and UTC quarter hour: past quarters from the store, the running one when asked for.
 
 A quarter's cells, stays and counts are a pure function of its poses and nodes, of the last pose of the 5 s before and
-the last node named before, for the ledger of its day. They are never merged incrementally: a quarter whose poses changed is computed again.
+the last node named before, for the ledger of its day. They are never merged incrementally: a quarter whose poses
+changed is computed again.
 """
 
 import zlib

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field
 from cloud.facts.ledger_duty import Building, Calendar, Redundancy, duty_mistakes
 from cloud.facts.ledger_equipment import PATROL_ROBOT, Equipment, equipment_mistakes
 from cloud.facts.ledger_parking import ParkingGroup, Space, parking_mistakes
-from cloud.facts.ledger_patrol import Checkpoint, Gps, NoGo, Robot, Zone, patrol_mistakes, zone_mistakes
+from cloud.facts.ledger_patrol import Checkpoint, Gps, NoGo, Robot, Zone, grid_mistakes, patrol_mistakes, zone_mistakes
 from cloud.facts.ledger_values import FLOOR_M_MAX, Name, PointM, known_zone
 from devices.document import Mistake, Path_, Section, load_document, parse_document
 from devices.point import Id
@@ -142,6 +142,8 @@ class Ledger(Section):
         )  # fmt: skip
         sizes_m = {floor.id: (floor.width_m, floor.height_m) for floor in self.floors}
         yield from zone_mistakes(self.zones, sizes_m)
+        cells_mm = {floor.id: round(floor.cell_m * 1000) for floor in self.floors}
+        yield from grid_mistakes(self.zones, self.no_go, cells_mm, sizes_m)
         yield from patrol_mistakes(self.zones, self.robots, self.no_go, self.checkpoints, sizes_m)
 
     def _references(self) -> Iterable[Mistake]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
+import numpy as np
 import shapely
 from pydantic import AfterValidator, Field
 
@@ -14,6 +15,7 @@ from devices.document import Mistake, Section
 from devices.point import Id
 
 ZONES_PER_FLOOR_MAX = 63  # a cell knows its zones as bits of an int64
+CELLS_MAX = 4_000_000  # of all floors with zones: bounds the memory of rasters and of a day's passes
 INTERVAL_MIN_MAX = 31 * 24 * 60
 ROUNDS_MAX = 96  # of a day
 ROBOT_RADIUS_M_MAX = 20.0  # with the next one keeps the sweep's products within int64
@@ -83,7 +85,9 @@ class Zone(Section):
     name: Name
     floor: Id
     requires_patrol: bool = True
-    required_hours: tuple[Annotated[str, AfterValidator(hours_of_day)], ...] = ("00:00-24:00",)
+    required_hours: Annotated[tuple[Annotated[str, AfterValidator(hours_of_day)], ...], Field(min_length=1)] = (
+        "00:00-24:00",
+    )
     open_to: tuple[Id, ...] = ()  # zones that are seen from here: no wall between
     max_interval_min: IntervalMin | None = None
     rounds: Annotated[tuple[Annotated[str, AfterValidator(_time_of_day)], ...], Field(max_length=ROUNDS_MAX)] = ()
@@ -138,11 +142,53 @@ def zone_mistakes(zones: Sequence[Zone], sizes_m: Mapping[str, tuple[float, floa
 def area_mistakes(place: tuple[str | int, ...], area: Polygon, size_m: tuple[float, float] | None) -> Iterable[Mistake]:
     """What is wrong with a polygon on a floor of this size (None: the floor is not known)."""
     place = (*place, "geometry", "coordinates")
-    polygon = shapely.Polygon(area.coordinates[0], area.coordinates[1:])
+    polygon = _polygon(area)
     if not polygon.is_valid:
         yield Mistake(place, f"not a polygon: {shapely.is_valid_reason(polygon)}")
     elif size_m is not None and not shapely.box(0, 0, *size_m).covers(polygon):
         yield Mistake(place, f"reaches beyond the floor of {size_m[0]} m x {size_m[1]} m")
+
+
+def grid_mistakes(
+    zones: Sequence[Zone],
+    no_go: Sequence[NoGo],
+    cells_mm: Mapping[str, int],
+    sizes_m: Mapping[str, tuple[float, float]],
+) -> Iterable[Mistake]:
+    """Floors with more cells than there may be, and zones that require patrol but hold none (widths by floor id)."""
+    used = {zone.floor for zone in zones} & cells_mm.keys()
+    cells = sum(math.prod(math.ceil(size * 1000 / cells_mm[floor]) for size in sizes_m[floor]) for floor in used)
+    if cells > CELLS_MAX:
+        yield Mistake(("floors",), f"the floors with zones have {cells} cells, at most {CELLS_MAX} are possible")
+        return
+    without = {floor: [_polygon(one.geometry) for one in no_go if one.floor == floor] for floor in used}
+    for index, zone in enumerate(zones):
+        if zone.requires_patrol and zone.floor in used:
+            area = _polygon(zone.geometry)
+            if area.is_valid and not _holds_cell(area, without[zone.floor], cells_mm[zone.floor]):
+                yield Mistake(
+                    ("zones", index, "geometry"),
+                    "holds no cell of the grid, so nobody could cover it: it is too small, or all no-go",
+                )
+
+
+def _holds_cell(area: shapely.Polygon, without: Sequence[shapely.Polygon], cell_mm: int) -> bool:
+    """Whether the centre of a cell lies in an area and in none of the others."""
+    shapely.prepare(area)
+    left, low, right, high = (round(edge * 1000) // cell_mm for edge in area.bounds)
+    x_m = (np.arange(left, right + 1) * cell_mm + cell_mm // 2) / 1000
+    for row in range(low, high + 1):
+        y_m = np.full(len(x_m), (row * cell_mm + cell_mm // 2) / 1000)
+        inside = shapely.contains_xy(area, x_m, y_m)
+        for other in without if inside.any() else ():
+            inside &= ~shapely.contains_xy(other, x_m, y_m)
+        if inside.any():
+            return True
+    return False
+
+
+def _polygon(area: Polygon) -> shapely.Polygon:
+    return shapely.Polygon(area.coordinates[0], area.coordinates[1:])
 
 
 def patrol_mistakes(

@@ -53,7 +53,7 @@ class _Collection(Section):
     def mistakes(self) -> Iterable[Mistake]:
         for index, feature in enumerate(self.features):
             kind, place = feature.properties.get("kind"), ("features", index)
-            if kind not in _SECTIONS:
+            if not isinstance(kind, str) or kind not in _SECTIONS:
                 yield Mistake((*place, "properties"), "expected a kind: zone, no-go or checkpoint")
             elif kind == "checkpoint" and isinstance(feature.geometry, Polygon):
                 yield Mistake((*place, "geometry"), "a checkpoint is a Point, or has no geometry but a node")

@@ -85,6 +85,8 @@ def test_degrees_of_a_floor_without_an_origin_are_refused() -> None:
         (2, {"geometry": {"type": "Point", "coordinates": [50, 1]}}, "lies beyond the floor"),
         (3, {"properties": {"kind": "checkpoint", "id": "c2", "zone": "hall"}}, "'name' is missing"),
         (3, {"properties": {"kind": "gate"}}, "expected a kind"),
+        (0, {"properties": {"kind": ["zone"]}}, "expected a kind"),
+        (0, {"properties": {"kind": {"a": 1}}}, "expected a kind"),
     ],
 )
 def test_what_is_wrong_is_told_at_its_line(index: int, change: dict[str, Any], message: str) -> None:
@@ -105,6 +107,7 @@ def test_what_is_wrong_is_told_at_its_line(index: int, change: dict[str, Any], m
         ("robots", ["r9"], "there is no robot 'r9'"),
         ("open_to", ["nowhere"], "there is no zone 'nowhere'"),
         ("rounds", ["25:00"], "time of day"),
+        ("required_hours", [], "required_hours"),
         ("speed", 3, "unknown key 'speed'"),
     ],
 )
@@ -113,6 +116,42 @@ def test_references_and_values_are_checked(key: str, value: object, message: str
     document["features"][0]["properties"][key] = value
 
     assert message in refused(document)
+
+
+@pytest.mark.parametrize(
+    ("corner", "held"), [((0.25, 0.25), True), ((0.24, 0.24), False), ((0.26, 0.26), True)], ids=str
+)
+def test_a_zone_without_the_centre_of_a_cell_is_refused_unless_nobody_need_go_there(
+    corner: tuple[float, float], *, held: bool
+) -> None:
+    """The centres are at 0.25 m; the zone reaches from (0, 0) to the corner or, to hold one, a millimetre farther."""
+    x, y = (size + 0.001 for size in corner)
+    ring = [[0, 0], [x, 0], [x, y], [0, y], [0, 0]]
+    document = features(ledger())
+    document["features"][0]["geometry"] = {"type": "Polygon", "coordinates": [ring]}
+    unpatrolled = json.loads(json.dumps(document))
+    unpatrolled["features"][0]["properties"]["requires_patrol"] = False
+
+    assert with_geojson(ledger(), json.dumps(unpatrolled), "zones.geojson")
+    if held:
+        assert with_geojson(ledger(), json.dumps(document), "zones.geojson")
+    else:
+        assert "holds no cell of the grid" in refused(document)
+
+
+def test_a_zone_that_is_all_no_go_is_refused() -> None:
+    document = features(ledger())
+    document["features"][0]["geometry"] = document["features"][1]["geometry"]
+
+    assert "holds no cell of the grid" in refused(document)
+
+
+def test_floors_with_more_cells_than_memory_is_meant_for_are_refused() -> None:
+    large = LEDGER.replace("width_m: 40.0, height_m: 30.0", "width_m: 1000.0, height_m: {}")
+
+    assert ledger(large.replace("{}", "1000.0"))
+    with pytest.raises(ConfigurationError, match="4002000 cells, at most 4000000"):
+        ledger(large.replace("{}", "1000.5"))
 
 
 def test_an_import_is_a_version_of_the_ledger(tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 import shapely
 from fastapi import FastAPI
+from typer.testing import CliRunner
 
 from cloud.api.patrol_drawing import PICTURE_BYTES_MAX, picture_json, picture_png, picture_svg
 from cloud.api.patrol_routes import patrol_routes
 from cloud.api.patrol_views import PatrolViews
 from cloud.api.problems import install_problems
+from cloud.cli_coverage import app
 from cloud.facts.claims import QUARTER_MS
 from cloud.facts.ledger import Ledger
 from cloud.facts.patrol_picture import patrol_picture
@@ -74,10 +76,10 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
 
 @pytest.fixture
 async def client(cloud: Cloud) -> AsyncIterator[httpx.AsyncClient]:
-    app = FastAPI()
-    app.include_router(patrol_routes(PatrolViews(cloud.facts), lambda: NOW_MS))
-    install_problems(app)
-    async with serving(app) as address, httpx.AsyncClient(base_url=f"{address}/api/v1") as one:
+    routed = FastAPI()
+    routed.include_router(patrol_routes(PatrolViews(cloud.facts), lambda: NOW_MS))
+    install_problems(routed)
+    async with serving(routed) as address, httpx.AsyncClient(base_url=f"{address}/api/v1") as one:
         yield one
 
 
@@ -162,6 +164,29 @@ async def test_zones_go_out_and_come_in(client: httpx.AsyncClient) -> None:
     assert refused.status_code == 422
     assert "there is no floor 'b9'" in refused.json()["errors"][0]["detail"]
     assert (await client.get("/sites/site-1/patrol/zones.geojson", params={"coordinates": "wgs84"})).status_code == 422
+
+
+async def test_days_beyond_the_calendar_are_told_as_such(client: httpx.AsyncClient) -> None:
+    zones = await got(client, "/sites/site-1/patrol/zones.geojson")
+    for day in ("9999-12-31", "0001-01-01", "2200-01-01"):
+        for path in ("picture", "zones.geojson"):
+            answer = await client.get(f"/sites/site-1/patrol/{path}", params={"day": day})
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), answer.text
+            assert "2199-12-31" in answer.text
+        body = {"actor": "gis", "reason": "survey", "zones": zones, "valid_from": day}
+        answer = await client.put("/sites/site-1/patrol/zones", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_zones"), answer.text
+    assert (await client.get("/sites/site-1/patrol/picture", params={"day": "2199-12-31"})).status_code == 200
+
+
+async def test_a_kind_that_is_no_word_is_told_as_such(client: httpx.AsyncClient) -> None:
+    zones = await got(client, "/sites/site-1/patrol/zones.geojson")
+    zones["features"][0]["properties"]["kind"] = ["zone"]
+    body = {"actor": "gis", "reason": "survey", "zones": zones}
+    refused = await client.put("/sites/site-1/patrol/zones", json=body)
+
+    assert refused.status_code == 422
+    assert "expected a kind" in refused.text
 
 
 async def test_deployment_counts_sites(client: httpx.AsyncClient) -> None:
@@ -256,3 +281,24 @@ def test_the_command_line_renders_and_exports(cloud: Cloud, tmp_path: Path) -> N
         "zones", "import", "site-1", str(exported), "--reason", "test"
     )
     assert (tmp_path / "day.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("render", "site-1", "{0}/a.png", "--data-dir", "{0}/none"), 1, "there is no aggregator's data in"),
+        (("blind-spots", "site-1", "--data-dir", "{0}/none"), 1, "there is no aggregator's data in"),
+        (("zones", "export", "site-1", "--data-dir", "{0}/none"), 1, "there is no aggregator's data in"),
+        (("render", "site-1", "{0}/none/a.png", "--data-dir", "{0}"), 2, "there is no folder"),
+        (("render", "site-1", "{0}/a.png", "--data-dir", "{0}", "--day", "9999-12-31"), 1, "days are from 2000"),
+    ],
+)
+@pytest.mark.usefixtures("cloud")
+def test_what_the_command_line_cannot_do_is_told_in_a_line(
+    tmp_path: Path, words: tuple[str, ...], code: int, said: str
+) -> None:
+    done = CliRunner().invoke(app, [word.format(tmp_path) for word in words])
+
+    assert done.exit_code == code, done.exception
+    assert said in " ".join(done.output.replace("│", " ").split())
+    assert not (tmp_path / "none").exists()
