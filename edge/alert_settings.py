@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
+import httpx
 from pydantic import AfterValidator, Field
 
 from devices.document import Mistake, Path_, SecretText, Section
@@ -16,6 +16,7 @@ from devices.expectations import nearest_key
 from devices.point import Id
 from devices.rules import Mode, Override, Rule, SiteRules, Where, known_rules, rules_of_site, site_rule_mistakes
 
+PORT_MAX = 65_535
 ARGUMENTS_MAX = 64
 _Argument = Annotated[str, Field(max_length=4096)]
 
@@ -90,14 +91,32 @@ def alert_mistakes(
     elif name is not None and not brokers[name]:
         yield Mistake((*at, "connection"), f"the connection {name!r} has no MQTT broker")
     if settings.webhook is not None:
-        yield from _webhook_mistakes(settings.webhook, (*at, "webhook", "url"), is_loopback)
+        yield from _webhook_mistakes(settings.webhook, (*at, "webhook"), is_loopback)
 
 
 def _webhook_mistakes(webhook: Webhook, at: Path_, is_loopback: Callable[[str], bool]) -> Iterable[Mistake]:
-    url = urlsplit(webhook.url)
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        yield Mistake(at, "expected a URL like https://alerts.example/hook")
-    elif url.username or url.password:
-        yield Mistake(at, "a URL holds no user and no password: use token")
-    elif url.scheme == "http" and not webhook.allow_plain_http and not is_loopback(url.hostname):
-        yield Mistake(at, "plain http leaves this machine: use https, or set allow_plain_http")
+    mistake = _url_mistake(webhook, is_loopback)
+    if mistake:
+        yield Mistake((*at, "url"), mistake)
+    token = "" if webhook.token is None else webhook.token.reveal()
+    if webhook.token is not None and not (token and all("!" <= letter <= "~" for letter in token)):
+        yield Mistake((*at, "token"), "a token is printable ASCII without spaces: it goes into a header")
+
+
+def _url_mistake(webhook: Webhook, is_loopback: Callable[[str], bool]) -> str:
+    """What is wrong with the address, as the client that will use it reads it; empty when nothing is."""
+    try:
+        url = httpx.URL(webhook.url)
+        host = url.host  # decodes a name of other scripts
+        host.encode("idna")
+    except (httpx.InvalidURL, ValueError) as error:
+        return f"no address that can be used: {error}"
+    if url.scheme not in {"http", "https"} or not host:
+        return "expected a URL like https://alerts.example/hook"
+    if url.port is not None and not 1 <= url.port <= PORT_MAX:
+        return f"a port is 1 to {PORT_MAX}, not {url.port}"
+    if url.userinfo:
+        return "a URL holds no user and no password: use token"
+    if url.scheme == "http" and not webhook.allow_plain_http and not is_loopback(host):
+        return "plain http leaves this machine: use https, or set allow_plain_http"
+    return ""

@@ -30,6 +30,9 @@ RECONNECT_CAP_S = 3.0  # the broker is next door
 CONNECT_S = 3.0
 QOS = 1
 NOTICE_FORMAT = 1
+# What an address, a token, a name or a certificate can make of a client, besides a connection that fails: it must not
+# stop the agent. UnicodeError is a ValueError.
+UNUSABLE = (OSError, ValueError, OverflowError, httpx.HTTPError, httpx.InvalidURL)
 
 _log = structlog.get_logger(__name__)
 
@@ -141,7 +144,7 @@ class BrokerTeller:
                     self._waiting = dict(self._newest)
                     self.status.problem = ""
                     await self._serve(client)
-            except (aiomqtt.MqttError, OSError) as error:
+            except (aiomqtt.MqttError, *UNUSABLE) as error:
                 if not self.status.problem:
                     _log.warning("alerts do not reach the broker", broker=self.name, reason=str(error))
                 self.status.problem = str(error) or type(error).__name__
@@ -191,6 +194,13 @@ async def _until_lost(client: aiomqtt.Client) -> None:
         pass
 
 
+def _first(error: BaseException) -> str:
+    """The first reason in a group of failures."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
+
+
 class _Queued:
     """Notices one after the other, through `_send`; bounded, the oldest are dropped."""
 
@@ -217,7 +227,10 @@ class _Queued:
         while True:
             await self._some_wait.wait()
             while self._waiting:
-                problem = await self._send(self._waiting.popleft())
+                try:
+                    problem = await self._send(self._waiting.popleft())
+                except* UNUSABLE as group:  # connecting raises groups, too
+                    problem = f"{self.name} cannot be used: {_first(group)}"
                 self.status.told += not problem
                 self.status.failed += bool(problem)
                 if problem:

@@ -12,15 +12,18 @@ from typing import Any
 import aiomqtt
 import pytest
 
+from devices.document import SecretText
 from devices.errors import ConfigurationError
 from devices.frame import SealedFrame, decode_frame
 from devices.profile import packaged_profile
 from devices.records import LocalAlert
+from edge.alert_settings import Webhook
 from edge.clock import Clock
 from edge.config import load_site
 from edge.enrol import make_key
 from edge.gateway import Gateway
 from edge.local_alerts_desk import AlertDesk
+from edge.local_alerts_telling import Notice, WebhookTeller
 from edge.status import read_status
 from edge.status_text import lines_of
 from simulators.faults import FaultProxy, fault_proxy
@@ -266,6 +269,53 @@ async def test_a_broker_behind_a_broken_wire_hears_of_everything_in_the_end(tmp_
             await until(one.records, "the alert in the events lane")
             wire.mend()
             await until(lambda: listener.said("active"), "the alert at the broker")
+
+
+@pytest.mark.parametrize(
+    ("url", "token"),
+    [
+        ("https://127.0.0.1:99999/hook", "t"), ("https://xn--/hook", "t"), ("https://127.0.0.1:1/\thook", "t"),
+        ("http://127.0.0.1:1/hook", "s\u00e9same"), ("http://127.0.0.1:1/hook", "two\nlines"),
+    ],
+)  # fmt: skip
+async def test_a_webhook_that_cannot_even_be_asked_fails_alone(
+    url: str, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.local_alerts_telling.TRIES_MAX", 1)
+    teller = WebhookTeller(Webhook(url=url, token=SecretText(token)), Random(1))
+    task = asyncio.create_task(teller.run())
+    teller.tell(Notice("t", b"{}"))
+    teller.tell(Notice("t", b"{}"))
+    await until(lambda: task.done() or teller.status.failed == 2, "both failures")
+
+    assert not task.done()
+    assert teller.status.problem
+    task.cancel()
+    await asyncio.wait({task})
+
+
+@pytest.mark.parametrize(
+    ("webhook", "expected"),
+    [
+        ("url: 'https://127.0.0.1:99999/hook'", "a port is 1 to 65535, not 99999"),
+        ("url: 'https://127.0.0.1:port/hook'", "no address that can be used"),
+        ("url: 'https://xn--/hook'", "no address that can be used"),
+        ('url: "https://alerts.example/\\thook"', "no address that can be used"),
+        ("url: 'https://alerts..example/hook'", "no address that can be used"),
+        ("url: 'https://me:pass@alerts.example/hook'", "a URL holds no user and no password: use token"),
+        ("url: 'https://alerts.example/hook', token: 's\u00e9same'", "a token is printable ASCII"),
+        ("url: 'https://alerts.example/hook', token: 'two words'", "a token is printable ASCII"),
+    ],
+)
+def test_a_webhook_that_cannot_work_is_refused_at_load_with_its_line(
+    tmp_path: Path, webhook: str, expected: str
+) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE.format(modbus=1, mqtt=2, more=f", webhook: {{{webhook}}}"), "utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        load_site(path)
+
+    assert [(problem.line, problem.message[: len(expected)]) for problem in caught.value.problems] == [(12, expected)]
 
 
 BAD = """\
