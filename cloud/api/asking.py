@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from cloud.api.problems import Problem, unusable
 from cloud.api.services import Services
+from cloud.facts.inputs import SHOWN, is_shown
 from cloud.facts.ledger import Ledger
 from devices.instants import format_instant, parse_instant
 
@@ -18,10 +19,18 @@ def instant(name: str, text: str) -> int:
     """Unix ms UTC of the query parameter `name`. A `+` of an offset may have arrived as a space."""
     mended = re.sub(r" (\d\d:\d\d)$", r"+\1", text)
     try:
-        return parse_instant(mended)
+        return shown_instant(mended)
     except (ValueError, OverflowError) as error:
         code = "naive_time" if _NAIVE.fullmatch(text) else "bad_time"
         raise unusable(f"/query/{name}", str(error), code) from error
+
+
+def shown_instant(text: str) -> int:
+    """Unix ms UTC of an RFC 3339 text between the bounds of what a page can show. Raises ValueError, OverflowError."""
+    time_ms = parse_instant(text)
+    if not is_shown(time_ms):
+        raise ValueError(SHOWN)
+    return time_ms
 
 
 def span(from_: str | None, to: str | None) -> tuple[int, int] | None:

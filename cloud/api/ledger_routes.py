@@ -13,13 +13,13 @@ from starlette.responses import Response
 
 from cloud.api import schema
 from cloud.api.acting import actor_of
-from cloud.api.asking import answer, listing
+from cloud.api.asking import answer, listing, shown_instant
 from cloud.api.problems import Problem, unusable
 from cloud.facts.desk import Desk, UnknownThing, Wish
 from cloud.facts.inputs import Input, InputRefused, InputVersionMismatch
 from cloud.sheets import csv_of, text_of_csv, text_of_workbook, workbook_of
 from devices.errors import ConfigurationError
-from devices.instants import format_instant, parse_instant
+from devices.instants import format_instant
 
 PAGE_MAX = 500
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -276,7 +276,7 @@ def _text(data: bytes) -> str:
 
 def _time(pointer: str, text: str) -> int:
     try:
-        return parse_instant(text)
+        return shown_instant(text)
     except (ValueError, OverflowError) as error:
         raise unusable(pointer, str(error), "bad_time") from error
 

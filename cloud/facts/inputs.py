@@ -17,6 +17,9 @@ EVERY_SITE = "*"  # the "site" of inputs that hold for the whole company
 DOCUMENT_BYTES_MAX = 1 << 20
 TEXT_LENGTH_MAX = 2_000  # of a reason; names are shorter
 NAME_LENGTH_MAX = 200
+EARLIEST_MS = -24 * 3_600_000  # 1970-01-01 in every zone
+LATEST_MS = 7_258_204_800_000  # 2200-01-02 UTC
+SHOWN = "expected a time from 1970-01-01 to 2200-01-01"
 EVER_MS = 2**62
 
 Span = tuple[int, int]  # [from_ms, to_ms)
@@ -70,10 +73,17 @@ def enter(
         reason.strip(), valid_from_ms, valid_to_ms, document,
     )  # fmt: skip
     _check(one)
+    if not all(is_shown(time_ms) for time_ms in (valid_from_ms, valid_to_ms) if time_ms is not None):
+        raise InputRefused(SHOWN)
     if known is not None and not known.withdrawn and (known.document, *known.span) == (document, *one.span):
         return known
     _insert(connection, one)
     return one
+
+
+def is_shown(time_ms: int) -> bool:
+    """Whether a moment that somebody names is one that every zone and page can show. Unix ms UTC."""
+    return EARLIEST_MS <= time_ms <= LATEST_MS
 
 
 def withdraw(

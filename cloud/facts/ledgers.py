@@ -8,9 +8,11 @@ import sqlalchemy as sa
 
 from cloud.facts.database import ledgers, writing
 from cloud.facts.days import date_start, days_between
+from cloud.facts.inputs import EARLIEST_MS, LATEST_MS, SHOWN, is_shown
 from cloud.facts.ledger import Ledger, parse_ledger
 from cloud.facts.result_marks import mark_results
 from cloud.facts.rows import first_run_ms
+from devices.errors import ConfigurationError, Problem
 
 VALID_SINCE_BEGINNING_MS = 0
 
@@ -49,12 +51,14 @@ def import_ledger(
     site = ledger.site
     with writing(engine) as connection:
         newest = _newest(connection, site.id)
+        if valid_from is not None and not is_shown(date_start(valid_from, site.time_zone)):
+            raise ConfigurationError([Problem(file_name, 0, 0, f"valid from {valid_from}: {SHOWN}")])
         wanted_ms = None if valid_from is None else date_start(valid_from, site.time_zone)
         if newest is not None and newest.document == text and wanted_ms in {None, newest.valid_from_ms}:
             return ledger
         first_ms = date_start(site.commissioned, site.time_zone) if site.commissioned else VALID_SINCE_BEGINNING_MS
         if wanted_ms is None:
-            wanted_ms = now_ms if newest else first_ms
+            wanted_ms = now_ms if newest else min(max(first_ms, EARLIEST_MS), LATEST_MS)
         row = {
             "site": site.id, "version": newest.version + 1 if newest else 1, "recorded_ms": now_ms, "actor": actor,
             "reason": reason, "valid_from_ms": wanted_ms, "document": text,

@@ -162,6 +162,15 @@ async def test_what_makes_no_sense_is_refused_with_a_code(
     assert (answer.status_code, answer.json()["code"]) == (422, code)
 
 
+@pytest.mark.parametrize("when", [("0001-01-01T00:00:00Z", "0001-02-01T00:00:00Z"),
+                                  ("2026-01-01T00:00:00Z", "9999-12-31T23:59:59Z")])  # fmt: skip
+async def test_a_window_that_no_zone_can_show_is_refused(http: httpx.AsyncClient, when: tuple[str, str]) -> None:
+    for path in ("explain", "revisions"):
+        answer = await http.get(f"{MINE}/indicators/{RATE}/{path}", params=dict(zip(("from", "to"), when, strict=True)))
+
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "bad_time")
+
+
 async def test_an_override_is_visible_beside_its_pack(http: httpx.AsyncClient) -> None:
     since = {"valid_from": "1970-01-01T00:00:00Z"}
     await http.post("/api/v1/target-packs/choice", json={**WHO, "site": SITE, "pack": "service-upgrade", **since})

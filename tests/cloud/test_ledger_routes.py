@@ -165,6 +165,9 @@ async def test_the_trail_tells_who_entered_what_when_and_why(world: World) -> No
          {"valid_from": format_instant(NOW_MS + 1)}, 422),
         ("maintenance-window", {"equipment": ["pump"], "work": "w"},
          {"valid_to": format_instant(BEGIN_MS + 93 * DAY_MS)}, 422),
+        ("exclusion", {"equipment": ["pump"]}, {"valid_to": "9999-12-31T23:59:59Z"}, 422),
+        ("exclusion", {"equipment": ["pump"]}, {"valid_from": "0001-01-01T00:00:00Z",
+                                                "valid_to": format_instant(BEGIN_MS)}, 422),
         ("miracle", {}, {}, 404),
     ],
 )  # fmt: skip
@@ -196,6 +199,28 @@ async def test_a_ledger_that_is_entered_for_a_day_leaves_the_days_before_alone(w
     assert (await world.client.get("/ledger")).text == text
     assert (await world.client.get("/ledger", params={"version": 1})).text == LEDGER
     assert (await world.client.get("/ledger", params={"version": 9})).status_code == 404
+
+
+@pytest.mark.parametrize("valid_from", ["9999-12-31", "2201-01-01", "1969-12-30", "0001-01-01"])
+async def test_a_ledger_from_a_day_that_no_page_can_show_is_refused(world: World, valid_from: str) -> None:
+    text = LEDGER.replace("P-1", "P-2")
+    said = {"actor": "li", "reason": "a slip", "valid_from": valid_from}
+    whole = await world.client.put("/ledger", json={**said, "text": text})
+    sheet = (await world.client.get("/ledger/sheets/equipment")).text.replace("P-1", "P-2")
+    section = await world.client.put("/ledger/sheets/equipment", params=said, content=sheet.encode())
+
+    assert [whole.status_code, section.status_code] == [422, 422], whole.text
+    assert len((await world.client.get("/ledger/versions")).json()["items"]) == 1
+    assert world.rate(4) == (4, 4)
+
+
+async def test_a_site_commissioned_in_year_one_has_a_history_that_can_be_told(world: World) -> None:
+    text = ledger_text(site="old").replace("zone: UTC", "zone: Asia/Shanghai, commissioned: 0001-01-01")
+    world.cloud.ledger(text)
+    client = world.client
+    answer = await client.get(str(client.base_url).replace(SITE, "old") + "ledger/versions")
+
+    assert answer.status_code == 200, answer.text
 
 
 async def test_a_ledger_goes_out_as_a_workbook_and_comes_in_as_sheets(world: World) -> None:
