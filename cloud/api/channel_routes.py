@@ -99,6 +99,7 @@ class _ChannelRoutes:
             await asyncio.to_thread(write)
         except InputRefused as error:
             raise not_found("channel", channel) from error
+        await self._dispatcher.end_alerts_of_gone()
         return Response(status_code=204)
 
     async def test(self, site: str, channel: ChannelId) -> Response:
@@ -107,7 +108,7 @@ class _ChannelRoutes:
         if found is None:
             raise not_found("channel", channel)
         try:
-            await self._dispatcher.test(site, found)
+            await self._dispatcher.test(site, channel, found)
         except (Permanent, Transient) as error:
             raise Problem(502, "not_delivered", str(error)) from error
         return answer({"delivered": True})

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from cloud.alerts.alert import Key
 from cloud.alerts.book import AlertBook
 from cloud.alerts.notify.channels import Channel
-from cloud.alerts.notify.deliveries import DeliveryLog
+from cloud.alerts.notify.deliveries import WAITING_MAX, DeliveryLog
 from cloud.alerts.notify.dispatcher import RULE, Dispatcher
 from cloud.alerts.notify.texts import Site, message_of
 from cloud.alerts.outbox import Notification, Outbox
@@ -60,6 +60,11 @@ class Post:
         with writing(self.log._engine) as connection:
             self.outbox.add(connection, notifications)
         self.outbox.added()
+
+    def condition(self, name: str) -> str:
+        """That of the alert about a channel, empty while there is none."""
+        alert = self.book.get(Key("jinji-lake", RULE, name))
+        return alert.condition.value if alert is not None else ""
 
     def statuses(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
@@ -204,7 +209,7 @@ async def test_a_sender_that_fails_as_nobody_expected_ends_its_own_delivery_and_
             work.tell(notification(1))
             await until(lambda: len(receiver.requests) == 2, "the next message")
             with pytest.raises(Permanent):
-                await work.dispatcher.test("jinji-lake", broken)
+                await work.dispatcher.test("jinji-lake", "broken", broken)
 
     assert [one for one in logs if one["event"] == "a sender failed as nobody expected"]
 
@@ -212,3 +217,67 @@ async def test_a_sender_that_fails_as_nobody_expected_ends_its_own_delivery_and_
 def _none(work: Post) -> list[str]:
     """What counts as waiting while nothing is written down."""
     return [] if work.statuses() else ["waiting"]
+
+
+async def test_a_channel_that_refuses_one_message_raises_the_alert_and_a_test_that_goes_ends_it(tmp_path: Path) -> None:
+    hook_key = Key("jinji-lake", RULE, "hook")
+    async with receiving(lambda _: Response(status_code=404)) as receiver:
+        hook = channel("feishu", f"{receiver.address}/hook", listens=True)
+        async with post_office(tmp_path, hook=hook) as work:
+            work.tell(notification(0))
+            await until(lambda: work.condition("hook") == "active", "the alert")
+            with pytest.raises(Permanent):
+                await work.dispatcher.test("jinji-lake", "hook", hook)
+            assert work.condition("hook") == "active"
+
+            receiver.answer = fine
+            await work.dispatcher.test("jinji-lake", "hook", hook)
+            assert work.condition("hook") == "cleared"
+            assert work.statuses() == {"hook": {"dead"}}
+            assert work.book.get(hook_key).count == 1  # type: ignore[union-attr]
+
+
+async def test_the_alert_about_a_channel_ends_with_the_channel(tmp_path: Path) -> None:
+    async with receiving(lambda _: Response(status_code=404)) as receiver:
+        hook = channel("feishu", f"{receiver.address}/hook", listens=True)
+        async with post_office(tmp_path, hook=hook) as work:
+            work.tell(notification(0))
+            await until(lambda: work.condition("hook") == "active", "the alert")
+            await work.dispatcher.end_alerts_of_gone()
+            assert work.condition("hook") == "active"
+
+            del work.addresses.known["hook"]
+            await work.dispatcher.end_alerts_of_gone()
+            assert work.condition("hook") == "cleared"
+
+
+def test_what_waits_for_one_channel_keeps_no_other_from_being_looked_at(tmp_path: Path) -> None:
+    engine = open_database(tmp_path / "facts.sqlite")
+    log = DeliveryLog(engine)
+    for number in range(WAITING_MAX + 5):
+        log.add(notification(number), ["dead"], NOW_MS + number)
+    log.add(notification(9_999), ["fine"], NOW_MS + 9_999)
+    log.add(notification(10_000), ["fine"], NOW_MS + 20_000)
+    found = log.waiting(NOW_MS + 10_000)
+    engine.dispose()
+
+    assert [one.channel for one in found] == ["dead"] * WAITING_MAX + ["fine"]
+    assert found[0].notification.id == notification(0).id
+    assert found[-1].notification.id == notification(9_999).id
+
+
+async def test_channels_of_several_sites_to_one_robot_share_its_twenty_messages(tmp_path: Path) -> None:
+    async with receiving() as receiver:
+        hook = channel("wecom", f"{receiver.address}/hook?key=one", listens=True)
+        async with post_office(tmp_path, hook=hook) as work:
+            work.tell(*(notification(n, site=f"site-{n % 4}", lines=(line(f"door-{n:03d}"),)) for n in range(60)))
+
+            def all_delivered() -> bool:
+                found = [one for n in range(4) for one in work.log.of_site(f"site-{n}", 100)]
+                return len(found) == 60 and {one.status for one in found} == {"delivered"}
+
+            await until(all_delivered, "everything")
+
+    said = "".join(json.loads(one.body)["markdown"]["content"] for one in receiver.requests)
+    assert len(receiver.requests) <= 20
+    assert [number for number in range(60) if f"door-{number:03d}" not in said] == []

@@ -20,7 +20,7 @@ ERROR_LENGTH_MAX = 300
 TRIES_KEPT = 20
 KEPT_MS = 90 * 86_400_000
 PAGE_MAX = 500
-WAITING_MAX = 5_000  # looked at in one go; the oldest go first
+WAITING_MAX = 200  # of one channel looked at in one go; the oldest go first
 
 Status = Literal["waiting", "delivered", "dead"]
 
@@ -74,10 +74,14 @@ class DeliveryLog:
                 if connection.execute(known).one_or_none() is None:
                     connection.execute(sa.insert(deliveries), _row(one))
 
-    def waiting(self) -> list[Delivery]:
-        """What is not delivered yet, by the time of its next try; later messages never before earlier ones."""
-        query = sa.select(deliveries.c.body).where(deliveries.c.status == "waiting")
-        return self._found(query.order_by(deliveries.c.added_ms, deliveries.c.notification).limit(WAITING_MAX))
+    def waiting(self, now_ms: int) -> list[Delivery]:
+        """What is due, oldest first, and of each channel so much that none keeps another from being looked at."""
+        table = deliveries.c
+        order = (table.added_ms, table.notification)
+        place = sa.func.row_number().over(partition_by=(table.site, table.channel), order_by=order).label("place")
+        due = sa.select(table.body, *order, place).where(table.status == "waiting", table.next_ms <= now_ms).subquery()
+        query = sa.select(due.c.body).where(due.c.place <= WAITING_MAX)
+        return self._found(query.order_by(due.c.added_ms, due.c.notification))
 
     def keep(self, changed: Sequence[Delivery]) -> None:
         """Write down how deliveries stand."""

@@ -1,7 +1,8 @@
 """Takes messages from the outbox and sees to it that they are delivered, each channel for itself.
 
-A channel that hangs keeps nobody else waiting: each has a task of its own. One that failed three times in a row raises
-a yellow alert, which ends with its next success.
+A channel that hangs keeps nobody else waiting: each has a task of its own. One that failed three times in a row, or
+that lost a message for good, raises a yellow alert, which ends with its next success, also of a test, or with the
+channel.
 """
 
 import asyncio
@@ -15,11 +16,11 @@ import structlog
 
 from cloud.alerts.alert import Key, Terms
 from cloud.alerts.book import AlertBook
-from cloud.alerts.lifecycle import Cleared, Event, Raised
+from cloud.alerts.lifecycle import Cleared, Raised
 from cloud.alerts.notify.channels import Channel
 from cloud.alerts.notify.deliveries import ERROR_LENGTH_MAX, KEPT_MS, RETRY_MS, Delivery, DeliveryLog, Try
 from cloud.alerts.notify.outgoing import NotYet, Refused, Unreachable
-from cloud.alerts.notify.senders import ChannelSender, Parcel, sender_of
+from cloud.alerts.notify.senders import ChannelSender, Parcel, Senders
 from cloud.alerts.notify.texts import Message, Site, message_of
 from cloud.alerts.outbox import Notification, Outbox
 from devices.errors import Permanent, StorageUnavailable, Transient
@@ -27,6 +28,7 @@ from devices.instants import format_instant
 from devices.rules import Severity
 
 TICK_S = 1.0
+GONE_LOOK_S = 10.0  # how often it is looked whether a channel with an alert is there still
 FAILURES_ALARMED = 3
 PAUSES = 4  # a channel that fails is left alone for up to ten minutes, then one message tries it again
 RULE = "channel-dead"
@@ -73,7 +75,7 @@ class Dispatcher:
     book: AlertBook
     addresses: Addresses
     now: Callable[[], int]
-    make_sender: Callable[[Channel, Callable[[], int]], ChannelSender] = sender_of
+    make_sender: Callable[[Channel, Callable[[], int]], ChannelSender] = field(default_factory=Senders)
     _lanes: dict[ChannelKey, _Lane] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -85,13 +87,16 @@ class Dispatcher:
             loop.call_soon_threadsafe(self._wake.set)
 
         self.outbox.listen(added)
-        forgot = 0.0
+        forgot = looked = 0.0
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
                 try:
                     await self._take_out()
                     await self._start_lanes(group)
+                    if monotonic() - looked > GONE_LOOK_S:
+                        looked = monotonic()
+                        await self.end_alerts_of_gone()
                     if monotonic() - forgot > 3600:
                         forgot = monotonic()
                         await asyncio.to_thread(self.log.forget, self.now() - KEPT_MS)
@@ -102,13 +107,31 @@ class Dispatcher:
                 except TimeoutError:
                     continue
 
-    async def test(self, site: str, channel: Channel) -> None:
-        """Send one message that says it is a test. Raises Refused, Unreachable."""
+    async def test(self, site: str, name: str, channel: Channel) -> None:
+        """Send one message that says it is a test; once it went, the channel is well. Raises Refused, Unreachable."""
         about = await asyncio.to_thread(self.addresses.site, site)
         now_ms = self.now()
         notification = Notification(f"nt_test_{now_ms}", site, "alerts", now_ms, Severity.YELLOW, drill=True)
         parcel = _parcel(notification, about, channel.language)
         await _send(self.make_sender(channel, self.now), [parcel])
+        lane = self._lanes.get((site, name))
+        if lane is not None:
+            lane.failures = lane.not_before_ms = 0
+        await self._end_alert(Key(site, RULE, name))
+
+    async def end_alerts_of_gone(self) -> None:
+        """End the alerts about channels that were taken back. Raises StorageUnavailable."""
+        for site in list(self.book.sites()):
+            about = [one.key for one in self.book.open_alerts(site) if one.key.rule == RULE]
+            channels = await asyncio.to_thread(self.addresses.channels, site) if about else {}
+            for key in about:
+                if key.thing not in channels:
+                    await self._end_alert(key)
+
+    async def _end_alert(self, key: Key) -> None:
+        known = self.book.get(key)
+        if known is not None and known.is_active:
+            await self.book.apply([(key, Cleared(self.now()))])
 
     async def _take_out(self) -> None:
         """From the outbox into the log of deliveries: for each message the channels that are to carry it."""
@@ -124,7 +147,7 @@ class Dispatcher:
 
     async def _start_lanes(self, group: asyncio.TaskGroup) -> None:
         waiting: dict[ChannelKey, list[Delivery]] = {}
-        for one in await asyncio.to_thread(self.log.waiting):
+        for one in await asyncio.to_thread(self.log.waiting, self.now()):
             waiting.setdefault((one.notification.site, one.channel), []).append(one)
         for key, deliveries in waiting.items():
             lane = await self._lane(key)
@@ -132,9 +155,8 @@ class Dispatcher:
                 gone = Try(self.now(), 0, "there is no such channel any more")
                 await asyncio.to_thread(self.log.keep, [one.tried(gone, final=True) for one in deliveries])
                 continue
-            due = [one for one in deliveries if one.next_ms <= self.now()]
-            if due and lane.not_before_ms <= self.now() and (lane.task is None or lane.task.done()):
-                lane.task = group.create_task(self._deliver(key, lane, due), name=f"channel {key[1]}")
+            if lane.not_before_ms <= self.now() and (lane.task is None or lane.task.done()):
+                lane.task = group.create_task(self._deliver(key, lane, deliveries), name=f"channel {key[1]}")
 
     async def _lane(self, key: ChannelKey) -> _Lane | None:
         """The channel as it is entered now; a changed one has a new sender."""
@@ -172,8 +194,9 @@ class Dispatcher:
                 error, final = str(failed), True
             attempt = Try(self.now(), round((monotonic() - began) * 1000), error[:ERROR_LENGTH_MAX])
             try:
-                await asyncio.to_thread(self.log.keep, [one.tried(attempt, final=final) for one in left[:count]])
-                await self._note(key, lane, error)
+                tried = [one.tried(attempt, final=final) for one in left[:count]]
+                await asyncio.to_thread(self.log.keep, tried)
+                await self._note(key, lane, error, lost=any(one.status == "dead" for one in tried))
             except StorageUnavailable as full:
                 _log.warning("a delivery could not be written down", problem=str(full))
                 return
@@ -183,20 +206,19 @@ class Dispatcher:
                 return
             left = left[count:]
 
-    async def _note(self, key: ChannelKey, lane: _Lane, error: str) -> None:
-        """Raise or end the alert about a channel."""
+    async def _note(self, key: ChannelKey, lane: _Lane, error: str, *, lost: bool) -> None:
+        """Raise or end the alert about a channel. `lost`: a message will never be delivered."""
         lane.failures = lane.failures + 1 if error else 0
         alert_key = Key(key[0], RULE, key[1])
+        if not error:
+            await self._end_alert(alert_key)
+            return
         known = self.book.get(alert_key)
-        is_open = known is not None and known.is_open
-        now_ms = self.now()
-        event: Event | None = None
-        if lane.failures == FAILURES_ALARMED:
-            event = Raised(alert_key, _TERMS, now_ms, {"thing": key[1], "since": format_instant(now_ms)})
-        elif not error and is_open:
-            event = Cleared(now_ms)
-        if event is not None:
-            await self.book.apply([(alert_key, event)])
+        active = known is not None and known.is_active
+        if not active and (lost or lane.failures >= FAILURES_ALARMED):
+            now_ms = self.now()
+            parameters = {"thing": key[1], "since": format_instant(now_ms)}
+            await self.book.apply([(alert_key, Raised(alert_key, _TERMS, now_ms, parameters))])
 
 
 async def _send(sender: ChannelSender, parcels: Sequence[Parcel]) -> int:

@@ -21,6 +21,7 @@ from cloud.alerts.outbox import Notification
 WECOM_PER_MINUTE = 18  # of 20, since clocks differ
 WECOM_ALONE = 10  # so many messages of a minute come one by one, those after them in digests
 MINUTE_MS = 60_000
+ROBOTS_MAX = 1_000  # robots whose last minute is remembered
 WEBHOOK_BYTES_MAX = 20_000
 APPRISE_S = 60.0
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
@@ -40,8 +41,24 @@ class ChannelSender(Protocol):
         """Deliver the first of these, or some of the first; how many. Raises Refused or Unreachable."""
 
 
+class Senders:
+    """Makes the senders of a process: those to one robot share what it takes in a minute."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, deque[int]] = {}
+
+    def __call__(self, channel: Channel, now: Callable[[], int]) -> ChannelSender:
+        """The sender for a channel."""
+        if channel.type != "wecom":
+            return sender_of(channel, now)
+        if len(self._sent) >= ROBOTS_MAX:  # what was sent over a minute ago no longer counts
+            over_ms = now() - MINUTE_MS
+            self._sent = {url: sent for url, sent in self._sent.items() if sent and sent[-1] > over_ms}
+        return _WeCom(channel, now, self._sent.setdefault(channel.url, deque(maxlen=WECOM_PER_MINUTE)))
+
+
 def sender_of(channel: Channel, now: Callable[[], int]) -> ChannelSender:
-    """The sender for a channel."""
+    """The sender for a channel, with nothing sent before."""
     match channel.type:
         case "apprise":
             return _Apprise(channel)
@@ -50,7 +67,7 @@ def sender_of(channel: Channel, now: Callable[[], int]) -> ChannelSender:
         case "mqtt":
             return _Mqtt(channel)
         case "wecom":
-            return _WeCom(channel, now)
+            return _WeCom(channel, now, deque(maxlen=WECOM_PER_MINUTE))
         case _:
             return _Bot(channel, now)
 
@@ -73,12 +90,15 @@ class _Bot:
 
 
 class _WeCom:
-    """Twenty messages a minute: the first of a minute one by one, what comes after them in digests."""
+    """Twenty messages a minute for a robot: the first of a minute one by one, what comes after them in digests.
 
-    def __init__(self, channel: Channel, now: Callable[[], int]) -> None:
+    `sent` is when messages went to this robot, by whichever channel.
+    """
+
+    def __init__(self, channel: Channel, now: Callable[[], int], sent: deque[int]) -> None:
         self._channel = channel
         self._now = now
-        self._sent: deque[int] = deque(maxlen=WECOM_PER_MINUTE)
+        self._sent = sent
 
     async def send(self, parcels: Sequence[Parcel]) -> int:
         now_ms = self._now()
