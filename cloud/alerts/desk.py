@@ -31,6 +31,7 @@ from cloud.facts.tables_alerts import site_told
 from devices.errors import StorageUnavailable
 
 TICK_S = 1.0
+LATE_LEVEL = 2  # of the ladder: who is told of an item whose date has passed, besides its owner
 RAISES_KEPT = 64  # of each site, and of each alert: enough for every limit of storms.py
 _log = structlog.get_logger(__name__)
 
@@ -175,7 +176,8 @@ class AlertDesk:
             if cause is not None and cause.is_open and _is_behind(item, cause):
                 await self._items.handle(item.id, Followed(cause.severity, plan_due_ms(cause)))
             if item.due_ms is not None and item.due_ms <= now_ms and not item.overdue:
-                await self._items.handle(item.id, Late())
+                people = self._places.roster(site).to_tell(LATE_LEVEL, now_ms, red=False)
+                await self._items.handle(item.id, Late(), people=people)
 
     async def _tell(self, site: str, told: SiteTold, now_ms: int) -> None:
         alerts = [one for one in self._book.of_site(site) if one.is_open or _may_come_back(one, told, now_ms)]

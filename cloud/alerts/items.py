@@ -46,8 +46,8 @@ class ItemStore:
         self._engine = engine
         self._outbox = outbox
 
-    def save(self, item: Item, entries: Sequence[Entry]) -> None:
-        """Keep an item with its new entries and tell of them, all or nothing.
+    def save(self, item: Item, entries: Sequence[Entry], people: Sequence[str] = ()) -> None:
+        """Keep an item with its new entries and tell of them its owner and `people`, all or nothing.
 
         Raises VersionMismatch when an entry of that version exists already, StorageUnavailable.
         """
@@ -59,7 +59,7 @@ class ItemStore:
                 append(connection, item.site, [(item.id, entry) for entry in entries])
                 if not connection.execute(rectification_items.update().where(where).values(row)).rowcount:
                     connection.execute(rectification_items.insert(), row)
-                self._outbox.add(connection, [_message(item, entry) for entry in entries])
+                self._outbox.add(connection, [_message(item, entry, people) for entry in entries])
         except IntegrityError as error:
             raise VersionMismatch("The item was changed by somebody else in between.") from error
         self._outbox.added()
@@ -136,10 +136,13 @@ class ItemBook:
         async with self._writing:
             return await self._apply(await self._current(item.id), Reported(item, actor, note))
 
-    async def handle(self, item: str, event: Event, version: int | None = None) -> Item | None:
+    async def handle(
+        self, item: str, event: Event, version: int | None = None, *, people: Sequence[str] = ()
+    ) -> Item | None:
         """Let something happen to an item; the item afterwards, None when there is none.
 
-        `version` is the one that a person saw (of If-Match). Raises VersionMismatch and what `step` raises.
+        `version` is the one that a person saw (of If-Match); `people` are told besides the
+        owner. Raises VersionMismatch and what `step` raises.
         """
         async with self._writing:
             current = await self._current(item)
@@ -147,23 +150,23 @@ class ItemBook:
                 return None
             if version is not None and version != current.version:
                 raise VersionMismatch(f"The item is at version {current.version}, not {version}.")
-            return await self._apply(current, event)
+            return await self._apply(current, event, people)
 
     async def _current(self, item: str) -> Item | None:
         known = self._items.get(item)
         return known if known is not None else await asyncio.to_thread(self._store.find, item)
 
-    async def _apply(self, item: Item | None, event: Event) -> Item:
+    async def _apply(self, item: Item | None, event: Event, people: Sequence[str] = ()) -> Item:
         after, entries = step(item, event, self._now())
         if entries:
-            await asyncio.to_thread(self._store.save, after, entries)
+            await asyncio.to_thread(self._store.save, after, entries, people)
         if len(self._items) >= KEPT_MAX:
             self._items = {name: one for name, one in self._items.items() if not one.is_closed}
         self._items[after.id] = after
         return after
 
 
-def _message(item: Item, entry: Entry) -> Notification:
+def _message(item: Item, entry: Entry, people: Sequence[str]) -> Notification:
     """What a work-order system is told: the item after its change, and the change."""
     kind = EVENT_PREFIX + entry.kind
     return Notification(
@@ -173,7 +176,7 @@ def _message(item: Item, entry: Entry) -> Notification:
         at_ms=entry.recorded_ms,
         severity=item.severity,
         level=2 if entry.kind == "overdue" else 1,
-        people=(item.owner,) if item.owner else (),
+        people=tuple(dict.fromkeys([item.owner, *people] if item.owner else people)),
         drill=item.drill,
         event=kind,
         data={

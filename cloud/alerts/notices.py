@@ -27,6 +27,8 @@ class Told(msgspec.Struct, frozen=True):
     rank: int  # the severity told
     over: bool = False  # that it had ended, or there was no more to tell
     missed: int = 0  # how many of the things not done in time were told
+    assignee: str = ""  # who knows that it is theirs
+    noticed: bool = False  # that somebody acknowledged it since
 
 
 class SiteTold(msgspec.Struct, frozen=True):
@@ -46,7 +48,7 @@ class Want(msgspec.Struct, frozen=True):
     @property
     def urgent(self) -> bool:
         """Whether nobody waits for more of the kind."""
-        return self.alert.severity is Severity.RED and self.what != "cleared"
+        return self.what == "assigned" or (self.alert.severity is Severity.RED and self.what != "cleared")
 
 
 def decide(
@@ -63,7 +65,7 @@ def decide(
 
     `alerts` are those open, and those closed that something was told of.
     """
-    kept = {alert.id: told.alerts.get(alert.id) for alert in alerts}
+    kept = {alert.id: _known(told.alerts.get(alert.id), alert) for alert in alerts}
     wants = [
         want
         for alert in alerts
@@ -79,7 +81,7 @@ def decide(
         others = []
     chosen = urgent + others
     after = {name: one for name, one in kept.items() if one is not None}
-    after |= {want.alert.id: _told(want, now_ms) for want in chosen}
+    after |= {want.alert.id: _told(want, kept[want.alert.id], now_ms) for want in chosen}
     messages = [
         message
         for part in (urgent, others)
@@ -92,13 +94,22 @@ def wanted(alert: Alert, told: Told | None, now_ms: int) -> Want | None:
     """What has to be told of an alert, None for nothing (yet)."""
     if alert.historical or alert.is_quiet:
         return None
-    if not alert.is_active and told is not None and not told.over and told.new_ms == alert.new_ms:
+    if not alert.is_active and told is not None and not told.over:
         return Want(alert, "cleared")
+    assigned = bool(alert.is_open and alert.assignee and (told is None or told.assignee != alert.assignee))
+    news = _wanted_by_all(alert, told, now_ms)
+    return Want(alert, "assigned") if news is None and assigned else news
+
+
+def _wanted_by_all(alert: Alert, told: Told | None, now_ms: int) -> Want | None:
+    """What everybody has to be told of an alert that goes on, or is latched."""
     if not alert.is_open or (not alert.is_active and not alert.latched):
         return None
     fresh = told is None or told.new_ms != alert.new_ms
     if fresh and alert.handling is Handling.NEW:
         again_soon = told is not None and now_ms - told.at_ms < CHANGES_MS and alert.severity.rank <= told.rank
+        if told is not None and told.noticed and alert.severity is Severity.RED:
+            again_soon = False  # who acknowledged the last time takes it for done
         return None if again_soon else Want(alert, _news(alert, told), alert.escalated_for)
     if told is not None and len(alert.missed) > told.missed:
         return Want(alert, "missed", alert.missed[-1])
@@ -116,9 +127,19 @@ def _news(alert: Alert, told: Told | None) -> str:
     return "reopened" if told.over else "back"
 
 
-def _told(want: Want, now_ms: int) -> Told:
-    alert = want.alert
-    return Told(now_ms, alert.new_ms, alert.severity.rank, not alert.is_active, len(alert.missed))
+def _known(told: Told | None, alert: Alert) -> Told | None:
+    """What was told, and what people did since."""
+    if told is None:
+        return None
+    assignee = told.assignee if alert.assignee else ""
+    return msgspec.structs.replace(told, assignee=assignee, noticed=told.noticed or alert.handling is not Handling.NEW)
+
+
+def _told(want: Want, before: Told | None, now_ms: int) -> Told:
+    alert, assignee = want.alert, want.alert.assignee or ""
+    if want.what == "assigned" and before is not None:  # one person was told, the others still wait
+        return msgspec.structs.replace(before, assignee=assignee)
+    return Told(now_ms, alert.new_ms, alert.severity.rank, not alert.is_active, len(alert.missed), assignee)
 
 
 def _is_due(wants: Sequence[Want], grouped_ms: int, now_ms: int) -> bool:
@@ -134,7 +155,11 @@ def _messages(
     for want in wants:
         up_to = LEVELS if want.what == "missed" else level(want.alert, now_ms)
         red = want.alert.severity is Severity.RED
-        people = roster.to_tell(up_to, now_ms, red=red, assignee=want.alert.assignee)
+        assignee = want.alert.assignee
+        if want.what == "assigned" and assignee:
+            people: tuple[str, ...] = (assignee,)
+        else:
+            people = roster.to_tell(up_to, now_ms, red=red, assignee=assignee)
         groups.setdefault((up_to, people, want.alert.drill), []).append(want)
     for (up_to, people, drill), group in groups.items():
         worst = sorted(group, key=lambda want: (-want.alert.severity.rank, want.alert.opened_ms, want.alert.id))
