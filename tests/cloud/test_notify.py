@@ -68,6 +68,18 @@ def test_a_message_says_colour_site_thing_since_and_how_many_more_in_both_langua
     assert "+200" in chinese.title
 
 
+def test_a_work_order_says_thing_matter_step_and_due_in_both_languages() -> None:
+    data = {"thing": "pump-3", "title": "Leak", "step": "assigned", "due": "2026-06-01T08:00:00.000Z", "owner": "li"}
+    order = notification(kind="work-order", lines=(), event="io.gatehouse.rectification.overdue", data=data)
+    bare = notification(kind="work-order", lines=(), event="io.gatehouse.rectification.reported", data={"thing": None})
+
+    english, chinese = message_of(order, SITE, "en"), message_of(order, SITE, "zh-CN")
+    assert english.title == "Jinji Lake: work order"
+    assert english.lines == ("Fire pump 3 – Leak: step Assigned, due 06-01 08:00:00, overdue",)
+    assert chinese.lines == ("消防泵 3 – Leak：已派工，期限 06-01 08:00:00，已逾期",)
+    assert message_of(bare, SITE, "en").lines == ("Jinji Lake",)
+
+
 def test_a_drill_says_so_first() -> None:
     assert message_of(notification(drill=True), SITE, "en").title.startswith("DRILL ")
     assert message_of(notification(drill=True), SITE, "zh-CN").title.startswith("【演练】")

@@ -281,3 +281,19 @@ async def test_channels_of_several_sites_to_one_robot_share_its_twenty_messages(
     said = "".join(json.loads(one.body)["markdown"]["content"] for one in receiver.requests)
     assert len(receiver.requests) <= 20
     assert [number for number in range(60) if f"door-{number:03d}" not in said] == []
+
+
+async def test_work_orders_go_to_systems_that_listen_and_to_people_named_not_to_every_chat(tmp_path: Path) -> None:
+    async with receiving() as receiver:
+        at = receiver.address
+        async with post_office(
+            tmp_path,
+            mine=channel("feishu", f"{at}/mine"),
+            chat=channel("feishu", f"{at}/chat", listens=True),
+            system=channel("webhook", f"{at}/system", SECRET, listens=True),
+        ) as work:
+            work.addresses.people["li"] = ["mine"]
+            work.tell(notification(0, kind="work-order", people=("li",), lines=(), data={"thing": "pump-3"}))
+            await until(lambda: work.statuses() == {"mine": {"delivered"}, "system": {"delivered"}}, "both")
+
+    assert sorted(one.path for one in receiver.requests) == ["mine", "system"]

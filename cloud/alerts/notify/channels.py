@@ -20,6 +20,7 @@ from cloud.alerts.outbox import Notification
 from devices.rules import Severity
 
 KIND = "channel"
+WORK_ORDER_TYPES = frozenset({"webhook", "mqtt"})  # where a work-order system may listen; chats hear by name only
 HTTP_TYPES = frozenset({"webhook", "dingtalk", "feishu", "wecom"})
 # Of Apprise's services those that only post to their own host, or to the one that stands in the address and is checked.
 # Others read files, talk to this machine (syslog, dbus) or go where a server sends them.
@@ -96,7 +97,9 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{parts.scheme}://{parts.hostname or ''}/…"
 
     def wants(self, notification: Notification) -> bool:
-        """Whether it is told although nobody named it."""
+        """Whether it is told although nobody named it. Of work orders only what other systems listen to."""
+        if notification.kind == "work-order" and self.type not in WORK_ORDER_TYPES:
+            return False
         return self.listens and notification.severity.rank >= self.severity.rank
 
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from cloud.alerts.outbox import Line, Notification
 from cloud.facts.ledger import Ledger
+from devices.instants import parse_instant
 from devices.words import say
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -73,13 +74,30 @@ def message_of(notification: Notification, site: Site, language: str) -> Message
 
 def _lines(notification: Notification, site: Site, language: str) -> Iterable[str]:
     if notification.kind == "work-order":
-        yield str(notification.data.get("title") or notification.event)
+        yield _order(notification, site, language)
     if notification.flood:
         yield say(language, "notify.flood")
     for line in notification.lines:
         yield _line(line, site, language)
     if notification.more:
         yield say(language, "notify.more", n=notification.more)
+
+
+def _order(notification: Notification, site: Site, language: str) -> str:
+    """What a work order is about, how far it is, and by when it is due."""
+    said = {name: str(value) for name, value in notification.data.items() if value is not None}
+    thing = site.named(said.get("thing", notification.site), language)
+    title = said.get("title", "")
+    step = said.get("step")
+    text = f"{thing} – {title}" if title else thing
+    if step:
+        step = say(language, f"rectification.step.{step}")
+        text = say(language, "notify.order.step", what=text, step=step)
+    if "due" in said:
+        text = say(language, "notify.order.due", line=text, due=_clock(parse_instant(said["due"]), site))
+    if notification.event.endswith(".overdue"):
+        text = say(language, "notify.order.overdue", line=text)
+    return text
 
 
 def _line(line: Line, site: Site, language: str) -> str:
