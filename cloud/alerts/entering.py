@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC
 
 import msgspec
 import sqlalchemy as sa
 
-from cloud.alerts.people import KINDS, LADDER, parse
+from cloud.alerts.people import KINDS, LADDER, Ladder, ladder_mistake, parse, roster_of
 from cloud.facts.database import reading, writing
 from cloud.facts.failures import asking
 from cloud.facts.inputs import Input, enter, in_force, inputs_of, newest, withdraw
@@ -35,10 +36,15 @@ class Entering:
         if kind == LADDER and name != LADDER:
             raise BadDocument(f"a site has one ladder, and its id is {LADDER!r}")
         try:
-            plain = msgspec.json.encode(parse(kind, document)).decode()
+            meant = parse(kind, document)
+            plain = msgspec.json.encode(meant).decode()
         except msgspec.MsgspecError as error:
             raise BadDocument(str(error)) from error
         with asking("people"), writing(self.engine) as connection:
+            if isinstance(meant, Ladder):
+                wrong = ladder_mistake(meant, roster_of(connection, site, UTC, now_ms))
+                if wrong is not None:
+                    raise BadDocument(wrong)
             return enter(
                 connection, site, kind, name, plain, actor=actor, reason="entered", recorded_ms=now_ms,
                 valid_from_ms=now_ms, expected_version=version,

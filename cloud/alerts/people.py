@@ -176,6 +176,20 @@ def roster_of(connection: sa.Connection, site: str, zone: tzinfo, now_ms: int) -
     )
 
 
+def ladder_mistake(ladder: Ladder, roster: Roster) -> str | None:
+    """What of a ladder would tell nobody, or never anybody of yellow alerts; None when nothing would."""
+    if ladder.quiet is not None and ladder.quiet.from_ == ladder.quiet.to:
+        return "quiet hours end at another time than they begin"
+    named: list[tuple[str, str | None, Mapping[str, Document]]] = [("team", ladder.red_team, roster.teams)]
+    for rung in ladder.levels:
+        named += [("calendar", rung.calendar, roster.calendars), ("team", rung.team, roster.teams)]
+        named += [("person", person, roster.people) for person in rung.people]
+    for what, name, known in named:
+        if name is not None and name not in known:
+            return f"there is no {what} {name!r}"
+    return None
+
+
 def _is_within(shift: Shift, moment: datetime) -> bool:
     begin, end = _minutes(shift.from_), _minutes(shift.to)
     minute = moment.hour * 60 + moment.minute

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
@@ -76,7 +77,7 @@ class _Desk:
             return Response(kept.body, kept.status, headers=dict(kept.headers) | {"Idempotency-Replayed": "true"})
         try:
             response = await handler(request)
-        except Problem:
+        except (Problem, RequestValidationError):
             await asyncio.to_thread(self._answered.forget, name)
             raise
         headers = {name: value for name, value in response.headers.items() if name in _KEPT_HEADERS}

@@ -169,6 +169,15 @@ async def test_a_key_of_a_refused_request_may_come_again(site: Site) -> None:
     assert (early.status_code, done.status_code) == (409, 200)
 
 
+async def test_a_key_of_a_body_that_made_no_sense_may_come_again_with_a_better_one(site: Site) -> None:
+    alert = await site.fault()
+    key = {"Idempotency-Key": "k"}
+    wrong = await post(site, alert["id"], "comments", {"actor": "li", "note": 7}, **key)
+    done = await post(site, alert["id"], "comments", {"actor": "li", "note": "seven"}, **key)
+
+    assert (wrong.status_code, done.status_code) == (422, 200)
+
+
 async def test_filters_are_and_across_names_and_or_within(site: Site) -> None:
     yellow = await raise_many(site, 3)
     red = await raise_many(site, 2, Severity.RED)

@@ -55,6 +55,7 @@ async def test_who_is_told_follows_what_was_entered(duty: Duty) -> None:
     for kind, name, document in (
         ("duty-calendar", "duty", CALENDAR),
         ("team", "t", {"name": "T", "people": ["chen"]}),
+        ("person", "zhao", {"name": "Zhao Min"}),
         ("ladder", "ladder", LADDER),
     ):
         assert (await duty.put(kind, name, document)).status_code == 200
@@ -89,6 +90,11 @@ async def test_what_is_entered_has_versions_and_two_at_once_do_not_overwrite_eac
     [
         ("ladder", "other", {"levels": [{}]}, 422),
         ("ladder", "ladder", {"levels": []}, 422),
+        ("ladder", "ladder", {"levels": [{"team": "nobody"}]}, 422),
+        ("ladder", "ladder", {"levels": [{"calendar": "never"}]}, 422),
+        ("ladder", "ladder", {"levels": [{"people": ["ghost"]}]}, 422),
+        ("ladder", "ladder", {"levels": [{}], "red_team": "nobody"}, 422),
+        ("ladder", "ladder", {"levels": [{}], "quiet": {"from": "22:00", "to": "22:00"}}, 422),
         ("team", "t", {"name": "T", "poeple": []}, 422),
         ("gang", "t", {"name": "T"}, 404),
         ("team", "T T", {"name": "T"}, 422),
