@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from devices.document import read_text
-from devices.errors import ConfigurationError, GatehouseError
+from devices.errors import ConfigurationError, GatehouseError, Permanent
 from devices.expectations import nearest_key
 from devices.rules import Rule, known_rules, load_rules, packaged_rules, parse_site_rules, rules_of_site
 
@@ -25,6 +25,10 @@ Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the aggregator keeps everything.")]
 DATA_DIR = Path("cloud-data")
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A pack, or a site's overrides and own rules.")]
+
+
+class NotKnown(Permanent):
+    """Something was named that is not there."""
 
 
 @contextmanager
@@ -72,7 +76,11 @@ def check(file: File) -> None:
     """Look for mistakes; each is named with its line and column."""
     with _reporting():
         rules = _rules_in(file)
-        unknown = _unknown_roles(rules)
+        unknown, wrong = _unknown_roles(rules), list(_unknown_names(rules))
+    for rule, problem in wrong:
+        typer.echo(f"{file}: {rule}: {problem}", err=True)
+    if wrong:
+        raise typer.Exit(EXIT_FAILURE)
     typer.echo(f"{file}: fine: {len(rules)} rules hold")
     for rule, role in unknown:
         typer.echo(f"{file}: {rule}: no packaged profile has {role!r}; a profile of the site must")
@@ -97,11 +105,19 @@ def enter(
     """Make overrides and own rules those of a site. Works while the aggregator runs, which takes them up in seconds."""
     from cloud.aggregator import server_now_ms
     from cloud.alerts.site_rules import enter_rules
-    from cloud.facts.database import open_database
+    from cloud.facts.database import open_database, reading
+    from cloud.facts.inputs import EVERY_SITE
+    from cloud.facts.ledgers import sites_with_ledger
     from cloud.settings import Places
 
     with _reporting():
+        _must_exist(data_dir)
         facts = open_database(Places(data_dir).facts)
+        with reading(facts) as connection:
+            known = [EVERY_SITE, *sites_with_ledger(connection)]
+        if site not in known:
+            facts.dispose()
+            raise NotKnown(f"there is no site {site!r}{nearest_key(site, known)}")
         text = read_text(file)
         one = enter_rules(facts, site, text, str(file), actor=actor, reason=reason, now_ms=server_now_ms())
         facts.dispose()
@@ -145,6 +161,9 @@ def rehearse_rules(
     """
     with _reporting():
         rules = known_rules() if file is None else _rules_in(file)
+        _must_exist(data_dir)
+        if only is not None and only not in rules:
+            raise NotKnown(f"there is no rule {only!r}{nearest_key(only, list(rules))}")
         if only is not None:
             rules = {name: rule for name, rule in rules.items() if name == only}
         found = _rehearsed(data_dir, rules, site, days)
@@ -168,6 +187,8 @@ def _rehearsed(data_dir: Path, rules: Mapping[str, Rule], site: str | None, days
     with owning(data_dir) as places, opened(places.log, places.gateways, places.facts, places.history) as (past, watch):
         now_ms = server_now_ms()
         sites = [one for one in watch.sites() if site in {None, one}]
+        if site is not None and not sites:
+            raise NotKnown(f"there is no site {site!r}{nearest_key(site, list(watch.sites()))}")
         found = asyncio.run(rehearse(past, watch, rules, (now_ms - days * DAY_MS, now_ms), sites))
     return [
         {
@@ -183,6 +204,32 @@ def _rules_in(file: Path) -> dict[str, Rule]:
     if any(line.startswith(("id:", "version:")) for line in text.splitlines()):
         return {rule.id: rule for rule in load_rules(file).rules}
     return rules_of_site(known_rules(), parse_site_rules(text, str(file)))
+
+
+def _must_exist(data_dir: Path) -> None:
+    """Nothing is made by asking. Raises NotKnown."""
+    if not data_dir.is_dir():
+        raise NotKnown(f"there is no folder {data_dir}")
+
+
+def _unknown_names(rules: Mapping[str, Rule]) -> Iterator[tuple[str, str]]:
+    """What own rules name that is nowhere: rule by rule, with the nearest one that is."""
+    from cloud.indicators.registry import indicator_ids
+    from cloud.ingest.integrity import IntegrityKind
+
+    kinds, indicators = [kind.value for kind in IntegrityKind], list(indicator_ids())
+    every = list({**known_rules(), **rules})
+    for rule in rules.values():
+        one = getattr(rule.when, "indicator", None)
+        asked = [one] if one is not None else getattr(rule.when, "indicators", ())
+        for what, named, known in (
+            ("rule", getattr(rule.when, "rules", ()), every),
+            ("kind of event", getattr(rule.when, "events", ()), kinds),
+            ("indicator", asked, indicators),
+        ):
+            for name in named:
+                if name not in known:
+                    yield rule.id, f"there is no {what} {name!r}{nearest_key(name, known)}"
 
 
 def _unknown_roles(rules: Mapping[str, Rule]) -> list[tuple[str, str]]:

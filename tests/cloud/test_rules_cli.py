@@ -123,3 +123,39 @@ def test_a_rehearsal_of_one_rule_says_how_often_and_writes_nothing(data_dir: Pat
 
     assert first.stdout == again.stdout
     assert first.stdout.splitlines()[-2:] == ["1 alerts in 1 days", "      1 ups-on-battery"]
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("{kind: repeat, rules: [mains-lots], count: 3, days: 7}", "there is no rule 'mains-lots', did you mean"),
+        ("{kind: event, source: integrity, events: [frok]}", "there is no kind of event 'frok'"),
+        ("{kind: change, indicators: [robot.coverag], percent: 5}", "there is no indicator 'robot.coverag'"),
+        ("{kind: indicator-limit, indicator: a.b, window: 24h, below: 1}", "there is no indicator 'a.b'"),
+    ],
+)
+def test_names_that_are_nowhere_are_mistakes(tmp_path: Path, when: str, said: str) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(f"rules:\n  - {{id: own, severity: yellow, name: Own, when: {when}}}\n")
+
+    result = run("check", file)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"own: {said.split(',', maxsplit=1)[0]}" in result.stderr
+
+
+def test_what_is_not_there_is_said_and_nothing_is_made(data_dir: Path, tmp_path: Path) -> None:
+    own, nowhere = tmp_path / "own.yaml", tmp_path / "nowhere"
+    own.write_text(OWN)
+    entering = ("enter", own, "--actor", "li", "--reason", "r")
+    results = [
+        run(*entering, "--site", "nope", "--data-dir", data_dir),
+        run(*entering, "--data-dir", nowhere),
+        run("test", "--rule", "nosuch", "--data-dir", data_dir),
+        run("test", "--site", "nope", "--data-dir", data_dir),
+        run("test", "--rule", "mains-lost", "--data-dir", nowhere),
+    ]
+
+    assert [one.exit_code for one in results] == [1] * 5
+    assert all("there is no" in one.stderr for one in results)
+    assert not nowhere.exists()
