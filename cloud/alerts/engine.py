@@ -110,6 +110,11 @@ class AlertEngine:
             self._tick(self._now())
             await self._drain_if_possible()
 
+    @property
+    def due_ms(self) -> int | None:
+        """When time alone may change something next, Unix ms UTC; None when only what is heard can."""
+        return min((due for due in (self._conditions.due_ms, self._lookouts.due_ms) if due is not None), default=None)
+
     async def step(self) -> None:
         """Take up what is due by now, of every site. Raises StorageUnavailable; nothing is lost then."""
         self._tick(self._now())
@@ -242,8 +247,8 @@ class AlertEngine:
             self._turn(rule, key, condition, now_ms, parameters)
 
     def _patience_s(self) -> float:
-        due = [due_ms for due_ms in (self._conditions.due_ms, self._lookouts.due_ms) if due_ms is not None]
-        until_s = (min(due) - self._now()) / 1000 if due else TICK_S
+        due_ms = self.due_ms
+        until_s = (due_ms - self._now()) / 1000 if due_ms is not None else TICK_S
         return min(max(until_s, 0.0), TICK_S)
 
     async def _drain_if_possible(self) -> None:

@@ -145,8 +145,12 @@ async def _ask_until(  # noqa: PLR0917 - one loop's state
     until_ms: int, clock: list[int], engine: AlertEngine, periodic: PeriodicRules, store: FactStore,
     sites: Sequence[str], from_ms: int,
 ) -> None:  # fmt: skip
-    """Let the hours up to a moment pass: delays end, and rules are asked."""
-    while (hour_ms := (clock[0] // HOUR_MS + 1) * HOUR_MS) <= until_ms:
+    """Let the time up to a moment pass: delays end when they do, and rules are asked every hour."""
+    while (hour_ms := (clock[0] // HOUR_MS + 1) * HOUR_MS) <= until_ms or _due_ms(engine, clock[0]) <= until_ms:
+        if (due_ms := _due_ms(engine, clock[0])) < hour_ms:
+            clock[0] = due_ms
+            await engine.step()
+            continue
         clock[0] = hour_ms
         await engine.step()
         if hour_ms < from_ms:
@@ -155,6 +159,12 @@ async def _ask_until(  # noqa: PLR0917 - one loop's state
             ledger = store.ledger(site)
             if ledger is not None:
                 await periodic.ask(ledger)
+
+
+def _due_ms(engine: AlertEngine, now_ms: int) -> int:
+    """When the engine wants to look again, after now; an hour from now at the latest."""
+    due_ms, latest_ms = engine.due_ms, now_ms + HOUR_MS
+    return latest_ms if due_ms is None else min(max(due_ms, now_ms + 1), latest_ms)
 
 
 def fired(turns: Sequence[Turn]) -> list[Fired]:

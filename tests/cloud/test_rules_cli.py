@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def _filled(folder: Path, start_ms: int) -> None:
+async def _filled(folder: Path, start_ms: int, said: Sequence[tuple[int, dict[str, float]]] = ()) -> None:
     gateway = SealingGateway(start_ms=start_ms)
     keys, database = GatewayRegister(folder / "gateways.sqlite"), open_database(folder / "facts.sqlite")
     keys.add("gw-1", SITE, gateway.key.public_key(), start_ms)
@@ -88,7 +89,7 @@ async def _filled(folder: Path, start_ms: int) -> None:
     calm = dict.fromkeys(points, 0.0) | {"status": 2.0, "temperature": 25.0}
     on_battery, hot = calm | {"status": 4.0}, calm | {"temperature": 43.0}
     steps = [(0, calm), (2 * HOUR_MS, on_battery), (2 * HOUR_MS + 60_000, calm), (7 * HOUR_MS, hot)]
-    for seq, (after_ms, values) in enumerate(steps, 1):
+    for seq, (after_ms, values) in enumerate(said or steps, 1):
         numbers = Numbers.of(
             range(len(points)), [start_ms + after_ms] * len(points), [values[p] for p in points], [0] * len(points)
         )
@@ -114,6 +115,17 @@ def test_a_rehearsal_lists_what_the_last_days_would_have_raised(data_dir: Path, 
     assert device["hot-ups"] == ("pump-3", False)
     assert device["gateway-silent"][0] == "gw-1"
     assert "genset-not-auto" not in device
+
+
+def test_a_rehearsal_sees_a_silence_that_began_and_ended_within_an_hour(tmp_path: Path) -> None:
+    hour_ms = (now_ms() // HOUR_MS - 3) * HOUR_MS
+    calm = dict.fromkeys(sorted(PROFILE.state_points | {"temperature"}), 0.0) | {"status": 2.0, "temperature": 25.0}
+    asyncio.run(_filled(tmp_path, hour_ms, [(60_000, calm), (32 * 60_000, calm)]))
+    words = ("test", "--data-dir", tmp_path, "--days", "1", "--rule", "gateway-silent", "--json")
+
+    found = json.loads(run(*words).stdout)
+
+    assert ("01:01", "32:01") in [(one["from"][14:19], (one["to"] or "")[14:19]) for one in found]
 
 
 def test_a_rehearsal_of_one_rule_says_how_often_and_writes_nothing(data_dir: Path) -> None:
