@@ -141,6 +141,7 @@ class Outbox:
         """As `connect`, within a session: what is in quarantine or under way is not sent again."""
         receipts = self._journal.receipts
         first_answer = not receipts.told
+        remembered = {lane: receipts.of(lane, self._journal.lane(lane).epoch).highest for lane in Lane}
         offered = self._settled_of_offered(listed_to := _listed_to(receipt.lanes))
         receipts.replace(receipt.log_id, receipt.lanes)
         for lane, epoch, seq in self._settled or ():
@@ -153,6 +154,8 @@ class Outbox:
         self.partly_planned = False
         for lane in Lane:
             journal = self._journal.lane(lane)
+            if first_answer:
+                self._prove(lane, journal, remembered[lane])
             self._leave_epoch_if_behind(lane, journal, first_answer=first_answer)
             for epoch, first, last in journal.ranges():
                 self._planned_to[lane, epoch] = last
@@ -245,6 +248,10 @@ class Outbox:
             parcels.append(parcel)
         return parcels
 
+    def release(self, names: Sequence[FrameName], parcels: Sequence[Parcel]) -> None:
+        """Names that `read` was given and that could not be read are not under way: a comparison plans them again."""
+        self._under_way -= set(names) - {parcel.name for parcel in parcels}
+
     def settle(self, parcels: Sequence[Parcel], receipt: Receipt) -> None:
         """Note what became of each parcel. Raises ValueError when the answer does not speak of all of them."""
         for parcel, result in zip(parcels, receipt.results, strict=True):
@@ -291,6 +298,19 @@ class Outbox:
                 return True
         return False
 
+    def _prove(self, lane: Lane, journal: LaneJournal, remembered: int) -> None:
+        """Send again what the cloud holds and no Receipt was remembered for: it may not be the same.
+
+        That is so after an older image of the disk was put back. The cloud says `duplicate` of what is, and sets the
+        others apart as forks; then a new epoch begins.
+        """
+        epoch, first = journal.opened_at
+        begin = remembered + 1 if journal.epoch != epoch else min(remembered + 1, first)
+        end = min(self._journal.receipts.of(lane, journal.epoch).highest, journal.next_seq - 1)
+        for one, low, high in journal.ranges():
+            if one == journal.epoch and max(low, begin) <= min(high, end):
+                self._plan.append(_Range(lane, one, max(low, begin), min(high, end), anyway=True))
+
     def _leave_epoch_if_behind(self, lane: Lane, journal: LaneJournal, *, first_answer: bool) -> None:
         """The cloud may hold frames that this journal lost after they were sent: their numbers are taken.
 
@@ -299,10 +319,8 @@ class Outbox:
         """
         epoch, first = journal.opened_at
         highest = self._journal.receipts.of(lane, journal.epoch).highest
-        if first_answer and journal.epoch == epoch and highest >= first:
-            if journal.next_seq > first:
-                self._plan.append(_Range(lane, epoch, first, min(highest, journal.next_seq - 1), anyway=True))
-        elif highest < journal.next_seq:
+        ahead = first_answer and journal.epoch == epoch and highest >= first
+        if not ahead and highest < journal.next_seq:
             return
         self._alarm(f"the cloud is ahead of the {lane} journal: a new epoch begins")
         self._journal.begin_epoch(lane)
@@ -344,6 +362,7 @@ class Outbox:
                 self._journal.lose(name.lane, name.epoch, name.seq)
                 self._alarm(f"{name} cannot be read any more")
         except StorageUnavailable as error:
+            self.partly_planned = True  # it may be readable soon
             self.alarms.unreadable += 1
             self._alarm(str(error))
         return None

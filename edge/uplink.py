@@ -6,7 +6,7 @@ written to a socket; what was under way when a connection broke is sent again an
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import structlog
@@ -27,6 +27,8 @@ DEPTH_MAX = 4  # backlog requests in flight while no live frame waits
 DEPTH_GROWS_AFTER_S = 10.0
 PROBE_INTERVAL_S = 1.0
 SPREAD_S = 1.0  # over which gateways that wake up together connect: a site's power or the cloud came back
+SERVER_ERRORS_MAX = 3  # of one request; then it is taken apart
+SUSPECTS_MAX = 1_000
 TOO_MANY_PAUSE_S = 1.0  # after a 429 that names no time
 BACKLOG_BYTES_FIRST = 64 * 1024
 BACKLOG_BYTES_MIN = 16 * 1024
@@ -43,6 +45,14 @@ class UplinkState:
     delivered_frames: int = 0
     requests: int = 0
     problem: str = "not connected yet"
+
+
+@dataclass(slots=True)
+class _Suspect:
+    """A request that made the cloud fail. `progress` is the outbox's before the first time."""
+
+    progress: int
+    failures: int = 0
 
 
 class Uplink:
@@ -69,6 +79,7 @@ class Uplink:
         self._backlog_bytes = BACKLOG_BYTES_FIRST
         self._was_connected = False
         self._frames_tried = False  # in this session
+        self._suspects: dict[FrameName, _Suspect] = {}  # by the first frame of a request
         self._compared_s, self._compared_at, self._compare_pause_s = 0.0, -1, COMPARE_AGAIN_S
         self.state = UplinkState()
         journal.subscribe(self._outbox.hear)
@@ -154,6 +165,7 @@ class Uplink:
             self._backlog_requests += 1  # at once: `drained` must not see a moment without work
             size = min(self._backlog_bytes, self._bandwidth.request_bytes(SLOW_S) or REQUEST_BYTES_MAX)
             parcels = await asyncio.to_thread(self._outbox.read, names, size)
+            self._outbox.release(names, parcels)
             self._outbox.give_back(_rest(names, parcels))
             group.create_task(self._deliver_backlog(parcels), name="uplink-backlog-request")
 
@@ -177,10 +189,13 @@ class Uplink:
         try:
             receipt = await self._client.post([parcel.data for parcel in parcels], self._bandwidth, live=live)
         except Busy as busy:
-            if not busy.too_many:
+            if busy.too_many:
+                self._outbox.give_back([parcel.name for parcel in parcels])
+                self._slow_down(busy.retry_after_s or TOO_MANY_PAUSE_S)
+                return
+            if not parcels or not self._is_suspect(parcels[0].name, busy):
                 raise
-            self._outbox.give_back([parcel.name for parcel in parcels])
-            self._slow_down(busy.retry_after_s or TOO_MANY_PAUSE_S)
+            await self._isolate(parcels, busy, live=live)
             return
         except NotTaken as error:
             await self._deliver_parts(parcels, str(error), live=live)
@@ -188,6 +203,7 @@ class Uplink:
         self._outbox.settle(parcels, receipt)
         if parcels:  # a cloud that answers signs of life may still fail at every frame
             self._backoff.reset()
+            self._suspects.pop(parcels[0].name, None)
         self.state.delivered_frames += len(parcels)
         self.state.last_receipt_ms = self._clock.now().utc_ms
 
@@ -199,6 +215,34 @@ class Uplink:
         middle = len(parcels) // 2
         await self._deliver(parcels[:middle], live=live)
         await self._deliver(parcels[middle:], live=live)
+
+    def _is_suspect(self, first: FrameName, busy: Busy) -> bool:
+        """Whether the request that begins with this frame fails again and again."""
+        if busy.retry_after_s:
+            return False  # the cloud knows that it is busy
+        if len(self._suspects) >= SUSPECTS_MAX:
+            self._suspects.clear()
+        suspect = self._suspects.setdefault(first, _Suspect(self._outbox.progress))
+        suspect.failures += 1
+        return suspect.failures > SERVER_ERRORS_MAX
+
+    async def _isolate(self, parcels: list[Parcel], busy: Busy, *, live: bool) -> None:
+        """Find the frame that makes the cloud fail. It is set apart only when others pass, else all is tried again.
+
+        From the left and from the right in turn: wherever it is, others come to their turn before it.
+        """
+        suspect = self._suspects[parcels[0].name]
+        if len(parcels) == 1:
+            if self._outbox.progress == suspect.progress:
+                raise busy
+            del self._suspects[parcels[0].name]
+            self._outbox.refuse(parcels[0].name, str(busy))
+            return
+        middle = len(parcels) // 2
+        halves = [parcels[:middle], parcels[middle:]]
+        for half in halves if suspect.failures % 2 else reversed(halves):
+            self._suspects[half[0].name] = replace(suspect)
+            await self._deliver(half, live=live)
 
     async def _observe_pause(self) -> None:
         await asyncio.sleep(max(self._quiet_until_s - _now_s(), 0.0))

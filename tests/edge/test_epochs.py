@@ -9,7 +9,7 @@ import pytest
 from devices.errors import ConfigurationError
 from devices.frame import Header, open_frame
 from devices.reading import Lane
-from devices.receipt import Receipt
+from devices.receipt import FrameResult, Receipt, Status
 from edge.clock import Clock
 from edge.journal import Journal
 from edge.lane_journal import LaneJournal
@@ -69,6 +69,44 @@ def test_a_card_image_of_yesterday_begins_a_new_epoch_when_the_cloud_is_ahead_of
     assert restored.journal.sealing[Lane.EVENTS]._epoch_wanted
     assert names_its_predecessor(after, image, last_hash)
     assert after.epoch not in {name[1] for name in log.frames}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("offline", [2, 3, 5])
+def test_frames_that_an_image_of_yesterday_made_under_taken_numbers_are_sent_and_found_out(
+    tmp_path: Path, offline: int, *, restarted: bool
+) -> None:
+    world, log = World(tmp_path / "card"), SmallLog()
+    for _ in range(3):
+        world.seal(Lane.EVENTS)
+    log.take(world)
+    world.journal.accounts.write()
+    world.journal.close()
+    shutil.copytree(tmp_path / "card", tmp_path / "image")
+    world.open()
+    for _ in range(3):
+        world.seal(Lane.EVENTS)
+    log.take(world)
+    world.journal.close()
+
+    restored = World(tmp_path / "image")
+    made = [restored.seal(Lane.EVENTS).seq for _ in range(offline)]
+    if restarted:
+        restored.reopen()
+    outbox = Outbox(restored.journal)
+    outbox.connect(receipt_of(log))
+    names = outbox.next_backlog(100)
+    parcels = outbox.read(names, 2**20)
+    results = [
+        FrameResult(name.lane, name.epoch.hex(), name.seq, "", Status.FORK if name.seq <= 6 else Status.STORED)
+        for name in names
+    ]
+    outbox.settle(parcels, Receipt("2026-11-20T12:00:00.000Z", "log-1", tuple(results), ()))
+
+    assert [name.seq for name in names] == made
+    assert outbox.alarms.forks == min(offline, 3)
+    assert restored.journal.sealing[Lane.EVENTS]._epoch_wanted
+    restored.journal.close()
 
 
 def receipt_of(log: SmallLog) -> Receipt:

@@ -46,6 +46,7 @@ async def test_exactly_what_the_cloud_lacks_is_sent_also_when_it_lacks_more_than
     lane = edge.journal.lane(Lane.EVENTS)
     for seq in range(2, 331, 2):
         cloud.stored[Lane.EVENTS, lane.epoch.hex(), seq] = lane.read(lane.epoch, seq)
+        edge.journal.receipts.add(Lane.EVENTS, lane.epoch, seq, seq)  # and was told so
     async with edge.sending(cloud.url):
         await cloud.until(lambda: seqs(cloud.stored) == list(range(1, 331)))
 

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from devices.errors import StorageUnavailable
 from devices.reading import Lane
 from devices.receipt import Status
 from edge.backoff import LASTED_MIN_S, Backoff
@@ -15,6 +16,7 @@ from tests.edge.filled import seqs
 from tests.edge.small_cloud import SmallCloud, small_cloud
 from tests.edge.test_uplink import KEY
 from tests.edge.test_uplink_bounds import PATIENCE_S, filled
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -72,6 +74,52 @@ async def test_a_comparison_observes_the_pause_that_the_cloud_asked_for(tmp_path
         await uplink._compare_now()
 
         assert loop.time() >= until_s - 0.01
+    edge.journal.close()
+
+
+@pytest.mark.parametrize("bad", [1, 37, 60])
+async def test_a_frame_that_makes_the_cloud_fail_stays_and_all_others_pass(
+    tmp_path: Path, cloud: SmallCloud, bad: int
+) -> None:
+    edge = filled(tmp_path, 60)
+    cloud.fault_at = lambda seqs: "500" if bad in seqs else ""
+    async with edge.sending(cloud.url) as uplink:
+        await cloud.until(lambda: seqs(cloud.stored) == [seq for seq in range(1, 61) if seq != bad])
+        await until(lambda: f"/{bad}: the cloud answered 500" in uplink.alarms, "the alarm")
+    cloud.fault_at = lambda _: ""
+    async with edge.sending(cloud.url):
+        await cloud.until(lambda: seqs(cloud.stored) == list(range(1, 61)))
+    edge.journal.close()
+
+
+async def test_no_frame_is_set_apart_while_the_cloud_fails_at_all(tmp_path: Path, cloud: SmallCloud) -> None:
+    edge = filled(tmp_path, 8)
+    cloud.fault_at = lambda _: "500"
+    async with edge.sending(cloud.url) as uplink:
+        await cloud.until(lambda: cloud.requests >= 60)
+        assert uplink.alarms == ""
+        cloud.fault_at = lambda _: ""
+        await cloud.until(lambda: seqs(cloud.stored) == list(range(1, 9)))
+    edge.journal.close()
+
+
+async def test_frames_that_could_not_be_read_once_are_sent_within_the_same_session(
+    tmp_path: Path, cloud: SmallCloud
+) -> None:
+    edge = filled(tmp_path, 50)
+    lane = edge.journal.lane(Lane.EVENTS)
+    failing = {(lane.epoch, 10), (lane.epoch, 11)}
+    whole = lane.read
+
+    def read(epoch: bytes, seq: int) -> bytes:
+        if (epoch, seq) in failing:
+            failing.discard((epoch, seq))
+            raise StorageUnavailable("Input/output error")
+        return whole(epoch, seq)
+
+    lane.read = read  # type: ignore[method-assign]
+    async with edge.sending(cloud.url):
+        await cloud.until(lambda: seqs(cloud.stored) == list(range(1, 51)))
     edge.journal.close()
 
 
