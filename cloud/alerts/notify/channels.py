@@ -53,7 +53,6 @@ APPRISE_BY_TOKEN = frozenset(
         "tgram",
         "slack",
         "discord",
-        "msteams",
         "schan",
         "pushplus",
         "twilio",
