@@ -41,11 +41,12 @@ class EquipmentTimeline:
     counts: Timeline
     stops: tuple[Span, ...]
     device: Timeline | None
+    faults: tuple[Span, ...] = ()  # before calendars, windows and drills were laid over them
 
     def clipped(self, from_ms: int, to_ms: int) -> "EquipmentTimeline":
         """The part within [from_ms, to_ms)."""
         states, counts = self.states.clipped(from_ms, to_ms), self.counts.clipped(from_ms, to_ms)
-        return EquipmentTimeline(self.equipment, states, counts, self.stops, self.device)
+        return EquipmentTimeline(self.equipment, states, counts, self.stops, self.device, self.faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def _in_its_lives(member: Member, worked: Worked, counts: Timeline, device: Time
     away = without([(begin, end)], lives)
     states, counts = painted(worked.states, away, OFF_DUTY), painted(counts, away, ABSENT)
     return EquipmentTimeline(
-        member.equipment, states.clipped(begin, end), counts.clipped(begin, end), worked.stops, device
+        member.equipment, states.clipped(begin, end), counts.clipped(begin, end), worked.stops, device, worked.faults
     )
 
 
@@ -97,13 +98,13 @@ def followed(past: Sequence[EquipmentTimeline], now: Sequence[EquipmentTimeline]
 
 
 def _both(past: EquipmentTimeline, now: EquipmentTimeline) -> EquipmentTimeline:
-    stops = merged([*past.stops, *now.stops])
+    stops, faults = merged([*past.stops, *now.stops]), merged([*past.faults, *now.faults])
     states, counts = _joined(past.states, now.states, OFF_DUTY), _joined(past.counts, now.counts, ABSENT)
     if past.device is None or now.device is None or past.device is now.device:
-        return EquipmentTimeline(now.equipment, states, counts, stops, now.device or past.device)
+        return EquipmentTimeline(now.equipment, states, counts, stops, now.device or past.device, faults)
     begin, first = int(now.device.starts[0]), int(past.device.starts[0])
     device = now.device if begin <= first else _joined(past.device.clipped(first, begin), now.device, UNKNOWN)
-    return EquipmentTimeline(now.equipment, states, counts, stops, device)
+    return EquipmentTimeline(now.equipment, states, counts, stops, device, faults)
 
 
 def _joined(past: Timeline, now: Timeline, between: int) -> Timeline:

@@ -94,6 +94,7 @@ class Worked:
 
     states: Timeline
     stops: tuple[Span, ...]
+    faults: tuple[Span, ...]  # as the stops, but each by itself
 
 
 def worked_out(
@@ -124,7 +125,7 @@ def worked_out(
     states = painted(base, _maintenance(windows, faults, stops), PM)
     states = painted(states, given.off_duty, OFF_DUTY)
     states = painted(states, given.drills, DRILL)
-    return Worked(states.clipped(from_ms, to_ms), tuple(stops))
+    return Worked(states.clipped(from_ms, to_ms), tuple(stops), stopped)
 
 
 def counted(

@@ -1,16 +1,19 @@
 """Failures of equipment: how often, how long between them, how long to mend. domain.md 1.3 and 1.4.
 
-A failure is a stretch of FAULT; stretches with less than the policy's time between them are one. It happens in the
-window in which it begins and is mended in the one in which it ends. What nobody knows widens the bounds: every stretch
-of unknown time may have hidden one failure, and while contact was lost a machine may have been mended already.
+A failure is a stretch of faults, whatever calendar, window or drill lies over it, unless it lies wholly in time that
+does not count; stretches with less than the policy's time between them are one. It happens in the window in which its
+first required moment lies and is mended in the one in which it ends, in required time or, by policy, in elapsed time.
+What nobody knows widens the bounds: every stretch of unknown time may have hidden one failure, and while contact was
+lost a machine may have been mended already.
 """
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-import numpy as np
-
-from cloud.facts.timelines import FAULT, SILENT, UNKNOWN, Timeline
+from cloud.facts.days import Span, clipped, length_ms, merged
+from cloud.facts.equipment_past import ABSENT
+from cloud.facts.equipment_states import BY_HAND, DRILL, EXCLUDED, OFF_DUTY, PM, joined_gaps, spans_of, without
+from cloud.facts.timelines import SILENT, UNKNOWN, Timeline
 from cloud.indicators.asking import Asked, once
 from cloud.indicators.counted import Counted, all_equipment
 from cloud.indicators.definition import Better, Definition, IndicatorResult, Window, ratio
@@ -42,6 +45,7 @@ class Breakdown:
     failed_ms: int
     restored_ms: int | None
     silent_ms: int
+    repair_ms: int  # time to mend, as the policy counts it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,47 +57,61 @@ class Broken:
     hidden_max: int
 
 
-def breakdowns_of(name: str, timeline: Timeline, device: Timeline | None, apart_ms: int) -> list[Breakdown]:
-    """Failures on a timeline, ascending; one that lasts to its end is open."""
-    faulty = np.flatnonzero(timeline.codes == FAULT)
-    found: list[Breakdown] = []
-    for index in faulty.tolist():
-        begin, end = int(timeline.starts[index]), int(timeline.ends[index])
-        restored = None if end == timeline.end_ms else end
-        if found and (before := found[-1].restored_ms) is not None and begin - before < apart_ms:
-            begin = found.pop().failed_ms
-        found.append(Breakdown(name, begin, restored, _silent_ms(device, begin, end)))
-    return found
-
-
 def all_breakdowns(asked: Asked) -> list[Broken]:
     """Every equipment of the site with its failures in the window."""
-    return [_broken(asked, one) for one in once(asked, all_equipment)]
+    window, apart_ms = asked.until_now, asked.policy.failures_apart_ms
+    around = _around(asked, window.from_ms - max(apart_ms, 1))
+    return [
+        Broken(one, _failures(asked, around.get(one.equipment.id), window), int((one.timeline.codes == UNKNOWN).sum()))
+        for one in once(asked, all_equipment)
+    ]
 
 
-def _broken(asked: Asked, one: Counted) -> Broken:
-    apart_ms, window = asked.policy.failures_apart_ms, asked.until_now
-    found = breakdowns_of(one.equipment.id, one.timeline, one.device, apart_ms)
-    if found and found[0].failed_ms == window.from_ms:  # it began before the window, or just as it began
-        found[0] = replace(found[0], failed_ms=_beginning(asked, one, found[0].failed_ms))
-    unknown = one.timeline.codes == UNKNOWN
-    return Broken(one, tuple(found), int(unknown.sum()))
+def _around(asked: Asked, from_ms: int) -> dict[str, Counted]:
+    """What belongs to a failure on both sides of the window, by equipment."""
+    end_ms = min(asked.until_now.to_ms + asked.policy.failures_apart_ms, max(asked.now_ms, asked.until_now.to_ms))
+    found = once(replace(asked, window=Window(from_ms, end_ms)), all_equipment)
+    return {one.equipment.id: one for one in found}
 
 
-def _beginning(asked: Asked, one: Counted, seen_ms: int) -> int:
-    """When a failure began that was there already at the beginning of the window."""
-    since, end = seen_ms, min(seen_ms + 1, asked.now_ms)
+def _failures(asked: Asked, seen: Counted | None, window: Window) -> tuple[Breakdown, ...]:
+    """Failures that began or ended in the window, or lasted through it."""
+    if seen is None or not len(seen.counts.starts):
+        return ()
+    spans, began_ms = _stretches(asked, seen, window), window.from_ms - max(asked.policy.failures_apart_ms, 1)
     for days in LOOK_BACK_DAYS:
-        window = Window(seen_ms - days * _DAY_MS, end)
-        earlier = {
-            other.equipment.id: other.timeline for other in once(replace(asked, window=window), all_equipment)
-        }  # fmt: skip
-        name = one.equipment.id
-        before = breakdowns_of(name, earlier[name], None, asked.policy.failures_apart_ms) if name in earlier else []
-        since = before[-1].failed_ms if before else seen_ms
-        if since > window.from_ms:
-            return since
-    return since
+        if not spans or spans[0][0] > began_ms:
+            break
+        began_ms = window.from_ms - days * _DAY_MS
+        seen = _around(asked, began_ms).get(seen.equipment.id, seen)
+        spans = _stretches(asked, seen, window)
+    found = (_failure(asked, seen, span, window) for span in spans)
+    return tuple(one for one in found if one is not None)
+
+
+def _stretches(asked: Asked, seen: Counted, window: Window) -> list[Span]:
+    """Faults with less than the policy's time between them as one; without what was over before the window."""
+    faults = clipped(seen.faults, int(seen.counts.starts[0]), seen.counts.end_ms)
+    joined = joined_gaps(faults, asked.policy.failures_apart_ms)
+    return [one for one in joined if one[1] >= window.from_ms]
+
+
+def _failure(asked: Asked, seen: Counted, span: Span, window: Window) -> Breakdown | None:
+    """A stretch of faults as a failure: it begins with its first required moment."""
+    required = without([span], _not_required(seen))
+    if not required or required[0][0] >= window.to_ms:
+        return None
+    failed_ms, end_ms = required[0][0], span[1]
+    repair_ms = length_ms(required) if asked.policy.repair_time == "required" else end_ms - failed_ms
+    silent_ms = sum(_silent_ms(seen.device, *one) for one in required)
+    restored_ms = end_ms if end_ms < window.to_ms else None
+    return Breakdown(seen.equipment.id, failed_ms, restored_ms, min(silent_ms, repair_ms), repair_ms)
+
+
+def _not_required(seen: Counted) -> list[Span]:
+    """Planned, off duty, a drill, taken out by hand, or not in the ledger."""
+    by_state = spans_of(seen.timeline, (PM, OFF_DUTY, DRILL))
+    return list(merged([*by_state, *spans_of(seen.counts, (EXCLUDED, BY_HAND, ABSENT))]))
 
 
 def _silent_ms(device: Timeline | None, from_ms: int, to_ms: int) -> int:
@@ -122,7 +140,7 @@ def failure_parts(asked: Asked) -> Parts:
 def mtbf_made(definition: Definition, parts: Parts) -> IndicatorResult:
     """Time up / failures. Without a failure the value is null and `low` says "more than" (domain.md 1.3)."""
     up, failures, unknown = parts["up"], parts["failures"], parts["unknown"]
-    low = ratio(up, max(failures + parts["hidden_max"], 1)) if up else None
+    low = ratio(up, max(failures + parts["hidden_max"], 1)) if up or failures else None
     return result_of(
         definition,
         (ratio(up, failures), low, ratio(up + unknown, failures)),
@@ -155,7 +173,7 @@ def repair_parts(asked: Asked) -> Parts:
     faults = [fault for one in _chosen(asked) for fault in one.breakdowns]
     ended = [fault for fault in faults if fault.restored_ms is not None]
     return {
-        "repair": sum((fault.restored_ms or 0) - fault.failed_ms for fault in ended), "repairs": len(ended),
+        "repair": sum(fault.repair_ms for fault in ended), "repairs": len(ended),
         "silent": sum(fault.silent_ms for fault in ended), "open": len(faults) - len(ended),
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ The same intervals feed a number and its explanation.
 
 from dataclasses import dataclass
 
+from cloud.facts.days import Span
 from cloud.facts.ledger_equipment import Equipment
 from cloud.facts.timelines import UNKNOWN, Timeline
 from cloud.indicators.asking import Asked, once
@@ -21,6 +22,7 @@ class Counted:
     device: Timeline | None  # of its device, as far as was looked; None: nothing was ever heard of it
     counts: Timeline  # what its states count as: codes of `cloud.facts.equipment_states`
     tally: Tally
+    faults: tuple[Span, ...] = ()  # before calendars, windows and drills; they may reach beyond the window
 
     def within(self, from_ms: int, to_ms: int) -> Tally | None:
         """Its times in a part of the window; None when it was not in the ledger then."""
@@ -39,7 +41,9 @@ def all_equipment(asked: Asked) -> list[Counted]:
     if window.from_ms >= asked.now_ms:
         return []
     found = asked.store.equipment(asked.ledger, window.from_ms, window.to_ms, asked.now_ms)
-    return [Counted(one.equipment, one.states, one.device, one.counts, tally_of(one.counts)) for one in found]
+    return [
+        Counted(one.equipment, one.states, one.device, one.counts, tally_of(one.counts), one.faults) for one in found
+    ]
 
 
 def chosen_equipment(asked: Asked) -> list[Counted]:

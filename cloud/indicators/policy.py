@@ -33,6 +33,7 @@ class IndicatorPolicy(Section):
     weights: Weights = Weights()
     intact_day_down_max_min: int = Field(default=60, ge=0, le=24 * 60)  # a day with more down time is not intact
     failures_apart_min: int = Field(default=5, ge=0, le=24 * 60)  # closer faults are one failure
+    repair_time: Literal["required", "elapsed"] = "required"  # to mend: required time only, or all that passed
     parking_full_at: int = Field(default=0, ge=0, le=10_000)  # free spaces at which a group is full
     parking_hysteresis: int = Field(default=2, ge=1, le=1_000)  # more free spaces than that to be open again
     red_card_fails: int = Field(default=2, ge=1, le=24)  # failed assessments running
