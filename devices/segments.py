@@ -232,6 +232,8 @@ class Segments:
     def _start(self, number: int) -> None:
         """Begin a new segment; when that fails the present one stays and no trace of the new one."""
         path = _path(self._folder, number)
+        if path.exists():  # left over by a start that failed on a disk that would not delete it either
+            self._disk.unlink(path)
         handle = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             self._disk.allocate(handle, self._segment_bytes)

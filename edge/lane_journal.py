@@ -33,6 +33,7 @@ from edge.ram_buffer import RamBuffer
 IDENTITY_FORMAT = 1
 LOSS_ROOM_BYTES = 64 * 1024  # kept free at the end of an events segment: loss records fit on a disk that is full
 RECORD_OVERHEAD_BYTES = 64  # more than a record's head
+INDEX_FRAME_BYTES, INDEX_HEAD_BYTES = 4, 256  # of an index, at most
 _IDENTITY_FILE = "lane.json"
 
 
@@ -221,10 +222,17 @@ class LaneJournal:
         self._ended = None
 
     def grows_by(self, size: int, *, loss: bool = False) -> int:
-        """Bytes of disk that appending a frame of `size` bytes takes at most: 0 while the segment has room."""
+        """Bytes of disk that appending a frame of `size` bytes takes at most: 0 while the segment has room.
+
+        With a new segment the one before gets its index.
+        """
         room = self._segments.room - (0 if loss else self._reserve)
         needed = size + RECORD_OVERHEAD_BYTES
-        return 0 if needed <= room else max(self._segments.segment_bytes, needed + self._reserve)
+        if needed <= room:
+            return 0
+        frames = sum(len(run.offsets) for run in self._index.runs_in(self.open_segment))
+        index_bytes = frames * INDEX_FRAME_BYTES + INDEX_HEAD_BYTES
+        return max(self._segments.segment_bytes, needed + self._reserve) + index_bytes
 
     def append(self, frame: SealedFrame, *, loss: bool = False) -> None:
         """Write and fsync one frame; it counts when this returns. The frame must be the next of the lane.

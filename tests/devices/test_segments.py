@@ -1,5 +1,6 @@
 """The segment files under every kind of damage a power cut or a bad block can do."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -290,3 +291,39 @@ def test_positions_order_as_records_were_appended(tmp_path: Path) -> None:
 
     assert positions == sorted(positions)
     assert Position(0, 0) < positions[0]
+
+
+class _HalfReadOnly(Disk):
+    """A disk that turns read-only between the creation of a file and what follows."""
+
+    broken = False
+
+    def sync_folder(self, folder: Path) -> None:
+        if self.broken:
+            raise OSError(errno.EROFS, "Read-only file system")
+        super().sync_folder(folder)
+
+
+def test_a_segment_that_a_failed_start_left_behind_does_not_stop_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = _HalfReadOnly()
+    segments = Segments.open(tmp_path, 4096, disk)
+    segments.append(bytes(3000))
+    segments.sync()
+    disk.broken = True
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: disk.sync_folder(tmp_path))
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable):
+                segments.append(bytes(3000))
+    assert segment_numbers(tmp_path) == [1, 2]
+    disk.broken = False
+
+    position = segments.append(b"after")
+    segments.sync()
+
+    assert segments.read(position) == b"after"
+    segments.append(bytes(3000))
+    assert segment_numbers(tmp_path)[:2] == [1, 2]
+    segments.close()

@@ -376,3 +376,16 @@ def test_the_status_tells_what_the_cloud_lacks_and_warns_before_anything_is_dele
 def status_of_world(world: World) -> Status:
     alerts = LocalAlertsStatus()
     return status_of("s", 0, world.journal, world.clock, None, running=True, brokers={}, local_alerts=alerts)
+
+
+@pytest.mark.parametrize("more", range(0, 1200, 60))
+def test_the_bound_holds_with_the_index_of_the_segment_that_is_closed(tmp_path: Path, more: int) -> None:
+    bytes_max = 8 * SEGMENT_BYTES + more
+    world = World(tmp_path, bytes_max=bytes_max)
+    worst = 0
+    for _ in range(150):
+        world.seal(Lane.EVENTS, 1)
+        worst = max(worst, world.bytes_in_files())
+    world.journal.close()
+
+    assert worst <= bytes_max
