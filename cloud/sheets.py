@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Literal, Union, get_args, get_origin
+from xml.etree.ElementTree import ParseError
 
 import openpyxl
 import xlsxwriter
@@ -24,6 +25,7 @@ from devices.expectations import describe
 
 WORKBOOK_BYTES_MAX = 64 << 20  # inflated
 CELL_LENGTH_MAX = 32_767  # what a cell of a workbook holds
+COLUMNS_MAX = 200  # of a sheet; no section has as many
 PROBLEMS_MAX = 100
 SITE = "site"
 SETTINGS = "settings"  # sections that are no lists: a key and its value, as JSON, in each row
@@ -104,7 +106,10 @@ def text_of_csv(text: str, file_name: str, section: str, ledger: Ledger) -> str:
     """The ledger document with one section of it replaced, checked. Raises ConfigurationError with row and column."""
     if section not in {*SECTIONS, SETTINGS}:
         raise _wrong(file_name, f"there is no section {section!r}; there are {', '.join((*SECTIONS, SETTINGS))}")
-    rows = [[_meant(cell) for cell in row] for row in csv.reader(io.StringIO(text.removeprefix("﻿")))]
+    try:
+        rows = [[_meant(cell) for cell in row] for row in csv.reader(io.StringIO(text.removeprefix("﻿")))]
+    except csv.Error as error:
+        raise _wrong(file_name, f"is not CSV: {error}") from error
     dump = ledger.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return _document({section: rows}, dump, file_name)
 
@@ -208,6 +213,8 @@ def _value(cell: Any, kind: str) -> Any:
         return cell
     try:
         return json.loads(cell)
+    except RecursionError:
+        raise ValueError("expected JSON that is not nested that deeply") from None
     except ValueError:
         if kind == "json":
             raise ValueError("expected JSON") from None
@@ -282,13 +289,15 @@ def _read_workbook(data: bytes, file_name: str) -> dict[str, list[list[Any]]]:
                 raise _wrong(file_name, f"is larger than {WORKBOOK_BYTES_MAX} bytes when inflated")
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=False)
         return {sheet.title: _read_sheet(sheet, file_name) for sheet in book.worksheets}
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+    except (zipfile.BadZipFile, ParseError, LookupError, ValueError, TypeError, AttributeError, OSError) as error:
         raise _wrong(file_name, f"is not a workbook: {error}") from error
 
 
 def _read_sheet(sheet: Any, file_name: str) -> list[list[Any]]:
     rows, problems = [], []
-    for number, row in enumerate(sheet.iter_rows(max_row=THINGS_MAX + 2), 1):
+    if (sheet.max_column or 0) > COLUMNS_MAX:
+        raise ConfigurationError([_at(file_name, (sheet.title, 0, 0), f"more than {COLUMNS_MAX} columns")])
+    for number, row in enumerate(sheet.iter_rows(max_row=THINGS_MAX + 2, max_col=COLUMNS_MAX), 1):
         for column, cell in enumerate(row, 1):
             if cell.data_type == "f":
                 problems.append(_at(file_name, (sheet.title, number, column), "is a formula; enter the value"))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import zipfile
 from pathlib import Path
 
 import openpyxl
@@ -116,6 +117,30 @@ def test_what_is_no_workbook_is_refused(data: bytes) -> None:
 def test_an_unknown_sheet_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="no section 'extra'"):
         text_of_workbook(workbook(site=SITE_ROWS, extra=[]), "l.xlsx")
+
+
+def test_a_cell_far_away_is_refused_and_not_filled_up_to() -> None:
+    data = io.BytesIO()
+    with xlsxwriter.Workbook(data) as book:
+        book.add_worksheet("equipment").write_string(49_999, 16_383, "far")  # XFD50000
+    with pytest.raises(ConfigurationError, match="more than 200 columns"):
+        text_of_workbook(data.getvalue(), "l")
+
+
+@pytest.mark.parametrize("cell", ["x" * 200_000, '"' + "[" * 100_000 + '"'])
+def test_a_csv_that_cannot_be_read_is_refused(cell: str) -> None:
+    ledger = parse_ledger(LEDGER, "l")
+    with pytest.raises(ConfigurationError):
+        text_of_csv(f"id,positions\np1,{cell}\n", "equipment.csv", "equipment", ledger)
+
+
+def test_a_workbook_with_broken_xml_is_refused() -> None:
+    data, whole = io.BytesIO(), io.BytesIO(workbook(equipment=[["id"]]))
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(data, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"<broken" if name.endswith("workbook.xml") else old.read(name))
+    with pytest.raises(ConfigurationError, match="not a workbook"):
+        text_of_workbook(data.getvalue(), "l")
 
 
 def run(*arguments: str) -> str:
