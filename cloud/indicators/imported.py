@@ -218,6 +218,8 @@ def _bounds(
         return value, value
     if definition.aggregate == "sum":
         return value, None
+    if definition.aggregate in {"last", "ratio"}:  # what is missing may be the last, or have any weight
+        return lowest, highest
     known = value * coverage
     return (
         None if lowest is None else known + lowest * (1 - coverage),

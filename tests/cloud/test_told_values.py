@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from fractions import Fraction
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,12 +13,21 @@ from fastapi import FastAPI
 from cloud.api.indicator_detail_routes import indicator_detail_routes
 from cloud.api.problems import install_problems
 from cloud.facts.database import writing
-from cloud.facts.inputs import EVERY_SITE, enter
+from cloud.facts.inputs import EVERY_SITE, Input, enter
 from cloud.facts.store import FactStore
 from cloud.indicators.benchmarks import BENCHMARK_KIND, benchmarks_set
+from cloud.indicators.definition import Window
 from cloud.indicators.desk import IndicatorDesk
 from cloud.indicators.entering import EntryRefused, Word, define, read_value
-from cloud.indicators.imported import DEFINITION_KIND, VALUE_KIND, ImportedDefinition, value_id
+from cloud.indicators.imported import (
+    DEFINITION_KIND,
+    VALUE_KIND,
+    ImportedDefinition,
+    ImportedValue,
+    Told,
+    imported_result,
+    value_id,
+)
 from cloud.indicators.recording import Recorder
 from cloud.indicators.registry import compute_site_indicators
 from tests.cloud.serving import serving
@@ -132,3 +142,15 @@ async def test_a_site_that_cannot_be_worked_out_keeps_no_other_from_being_issued
 def test_a_row_without_a_value_says_so() -> None:
     with pytest.raises(EntryRefused, match="value"):
         read_value("c.m", {"period": "1970-01"}, UTC_ZONE, "manual")
+
+
+@pytest.mark.parametrize("aggregate", ["last", "ratio"])
+def test_what_is_missing_may_weigh_anything_where_time_does_not_weigh_it(aggregate: str) -> None:
+    definition = MADE_UP.model_copy(update={"aggregate": aggregate, "minimum": "0", "maximum": "1"})
+    entry = Input(SITE, VALUE_KIND, "c.m@0", 1, 1, 0, "li", "x", 0, day(9), "{}")
+    one = Told(ImportedValue(indicator="c.m", numerator=9, denominator=10), 0, day(9), entry)
+    found = imported_result(definition, [one], Window(0, day(10)), day(99))
+
+    assert found.value == Fraction(9, 10)
+    assert found.low == 0
+    assert found.high == 1
