@@ -12,9 +12,10 @@ from cloud.alerts.trials import TrialRecord
 from cloud.alerts.turns import Turn
 from cloud.cli_rules import app
 from cloud.facts.database import open_database
+from cloud.facts.ledgers import import_ledger
 from devices.rule_reference import reference
 from devices.rules import Mode, packaged_rules
-from tests.cloud.live_world import SITE
+from tests.cloud.live_world import LEDGER, SITE
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 PAGE = (DOCS / "own-rule.md").read_text(encoding="utf-8")
@@ -38,6 +39,8 @@ def test_every_command_of_the_page_works_and_the_rules_hold_afterwards(
     monkeypatch.chdir(tmp_path)
     Path("rules.yaml").write_text(DOCUMENT)
     Path("cloud-data").mkdir()
+    database = open_database(tmp_path / "cloud-data" / "facts.sqlite")
+    import_ledger(database, LEDGER, "ledger.yaml", actor="test", now_ms=0)
     said = []
     for command in COMMANDS:
         words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
@@ -45,7 +48,6 @@ def test_every_command_of_the_page_works_and_the_rules_hold_afterwards(
         result = CliRunner().invoke(app, words[2:])
         assert result.exit_code == 0, result.output
         said.append(result.stdout)
-    database = open_database(tmp_path / "cloud-data" / "facts.sqlite")
     in_force = RulesInForce(database)
     in_force.refresh()
     rules, elsewhere = in_force.of(SITE), in_force.of("elsewhere")
