@@ -1,4 +1,4 @@
-"""What every command of `gatehouse cloud` shares: where the aggregator keeps things, and how errors are told."""
+"""What the commands over an aggregator's data share: where the aggregator keeps things, and how errors are told."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ DATA_DIR = Path("cloud-data")
 
 
 @contextmanager
-def reporting() -> Iterator[None]:
-    """Turn our own errors into one line each and an exit code."""
+def reporting(command: str = "cloud") -> Iterator[None]:
+    """Turn our own errors into one line each, with `command` in front, and an exit code."""
     try:
         yield
     except ConfigurationError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(EXIT_CONFIGURATION) from None
     except GatehouseError as error:
-        typer.echo(f"gatehouse cloud: {error}", err=True)
+        typer.echo(f"gatehouse {command}: {error}", err=True)
         raise typer.Exit(EXIT_FAILURE) from None

@@ -4,44 +4,29 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cloud.cli_reporting import DATA_DIR, EXIT_FAILURE, DataDir, reporting
 from devices.document import read_text
-from devices.errors import ConfigurationError, GatehouseError, Permanent
+from devices.errors import Permanent
 from devices.expectations import nearest_key
 from devices.rules import Rule, known_rules, load_rules, packaged_rules, parse_site_rules, rules_of_site
 
-EXIT_FAILURE, EXIT_USAGE, EXIT_CONFIGURATION = 1, 2, 3
+EXIT_USAGE = 2
 DAY_MS = 86_400_000
 _COLUMNS = ("id", "severity", "kind", "delay", "at", "mode")
 
 app = typer.Typer(no_args_is_help=True, help="The alert rules, and what they would have said of the last days.")
 
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
-DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the aggregator keeps everything.")]
-DATA_DIR = Path("cloud-data")
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A pack, or a site's overrides and own rules.")]
 
 
 class NotKnown(Permanent):
     """Something was named that is not there."""
-
-
-@contextmanager
-def _reporting() -> Iterator[None]:
-    """Print what is wrong, configuration as file:line:column, and turn it into an exit code."""
-    try:
-        yield
-    except ConfigurationError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(EXIT_CONFIGURATION) from None
-    except GatehouseError as error:
-        typer.echo(f"gatehouse rules: {error}", err=True)
-        raise typer.Exit(EXIT_FAILURE) from None
 
 
 @app.command("list")
@@ -74,7 +59,7 @@ def show(rule_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 @app.command()
 def check(file: File) -> None:
     """Look for mistakes; each is named with its line and column."""
-    with _reporting():
+    with reporting("rules"):
         rules = _rules_in(file)
         unknown, wrong = _unknown_roles(rules), list(_unknown_names(rules))
     for rule, problem in wrong:
@@ -110,7 +95,7 @@ def enter(
     from cloud.facts.ledgers import sites_with_ledger
     from cloud.settings import Places
 
-    with _reporting():
+    with reporting("rules"):
         _must_exist(data_dir)
         facts = open_database(Places(data_dir).facts)
         with reading(facts) as connection:
@@ -136,7 +121,7 @@ def trials(
     from cloud.settings import Places
     from devices.instants import format_instant
 
-    with _reporting():
+    with reporting("rules"):
         facts = open_database(Places(data_dir).facts)
         for one in TrialRecord(facts).of_rule(site, rule):
             typer.echo(f"{format_instant(one.since_ms)}  {'begins' if one.active else 'ends':6}  {one.thing}")
@@ -159,7 +144,7 @@ def rehearse_rules(
 
     Calls nobody and writes nothing. The aggregator must not be running.
     """
-    with _reporting():
+    with reporting("rules"):
         rules = known_rules() if file is None else _rules_in(file)
         _must_exist(data_dir)
         if only is not None and only not in rules:
